@@ -40,10 +40,12 @@ var rooms = map[string][]string{
 	"internal/jsontext": {"internal/apperr"},
 	"internal/shape":    {"api"},
 	"internal/httpapi": {
-		"internal/httpapi/contract", "internal/httpapi/openai", "internal/httpapi/eventstream", "internal/httpapi/recordfile", "internal/clientaddr", "internal/jsontext", "internal/metrics", "internal/trace",
+		"internal/httpapi/contract", "internal/httpapi/docs", "internal/httpapi/openai", "internal/httpapi/eventstream", "internal/httpapi/paging", "internal/httpapi/recordfile", "internal/clientaddr", "internal/jsontext", "internal/metrics", "internal/trace",
 		"api", "internal/audit", "internal/auth", "internal/bot", "internal/faq", "internal/reply", "internal/run", "internal/chat", "internal/inbox", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/apperr", "gen/openapi", "gen/db",
 	},
+	"internal/httpapi/docs":   {"internal/clientaddr"},
+	"internal/httpapi/paging": {"internal/httpapi/contract", "internal/apperr"},
 	"internal/httpapi/openai": {
 		"internal/httpapi/contract", "internal/httpapi/eventstream",
 		"internal/auth", "internal/bot", "internal/reply", "internal/run", "internal/chat", "internal/store", "internal/apperr", "gen/openapi", "gen/db",
@@ -108,7 +110,7 @@ var rooms = map[string][]string{
 
 // libraries names the packages that alone may import a library, so that replacing it stays one room's affair.
 var libraries = map[string][]string{
-	"github.com/labstack/echo":  {"internal/httpapi", "internal/httpapi/contract", "gen/openapi"},
+	"github.com/labstack/echo":  {"internal/httpapi", "internal/httpapi/contract", "internal/httpapi/docs", "gen/openapi"},
 	"github.com/redis/go-redis": {"internal/realtime", "internal/ratelimit"},
 	"github.com/prometheus":     {"internal/metrics"},
 	"go.opentelemetry.io":       {"internal/trace"},

@@ -24,6 +24,7 @@ import (
 	"parley/internal/clientaddr"
 	"parley/internal/faq"
 	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/docs"
 	"parley/internal/httpapi/openai"
 	"parley/internal/inbox"
 	"parley/internal/metrics"
@@ -133,10 +134,10 @@ func New(config Config) (http.Handler, error) {
 	middlewares := enforced.Middlewares()
 	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(newServer(config), nil), openapi.RegisterHandlersOptions{OperationMiddlewares: middlewares})
 	e.GET("/ws", func(ec echo.Context) error { return config.Connect(ec.Response(), ec.Request()) }, middlewares["connect"]...)
-	e.GET("/openapi.yaml", newContractDocument("application/yaml", api.YAML, "{url: '").answer, enforced.Identify("getOpenapiYaml"))
-	e.GET("/openapi.json", newContractDocument("application/json", asJSON, `"url":"`).answer, enforced.Identify("getOpenapiJson"))
-	e.GET("/docs", docs(), enforced.Identify("getDocs"))
-	e.GET("/docs/*", docs(), enforced.Identify("getDocs"))
+	e.GET("/openapi.yaml", docs.Contract("application/yaml", api.YAML, "{url: '"), enforced.Identify("getOpenapiYaml"))
+	e.GET("/openapi.json", docs.Contract("application/json", asJSON, `"url":"`), enforced.Identify("getOpenapiJson"))
+	e.GET("/docs", docs.Page(), enforced.Identify("getDocs"))
+	e.GET("/docs/*", docs.Page(), enforced.Identify("getDocs"))
 	return config.Proxies.Handler(contract.AnswerHead(e)), nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/paging"
 	"parley/internal/ratelimit"
 )
 
@@ -21,14 +22,14 @@ type keyHandlers struct {
 
 // ListAPIKeys implements GET /api/api-keys/.
 func (h keyHandlers) ListAPIKeys(ctx context.Context, request openapi.ListAPIKeysRequestObject) (openapi.ListAPIKeysResponseObject, error) {
-	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]db.ListAPIKeysRow, int64, error) {
-		return h.auth.ListKeys(ctx, auth.PrincipalOf(ctx).OrganizationID, p.size, p.offset())
+	at := paging.Of(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]db.ListAPIKeysRow, int64, error) {
+		return h.auth.ListKeys(ctx, auth.PrincipalOf(ctx).OrganizationID, p.Size, p.Offset())
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIKey)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIKey)
 	return openapi.ListAPIKeys200JSONResponse(list), err
 }
 

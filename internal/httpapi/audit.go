@@ -8,6 +8,7 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/audit"
 	"parley/internal/auth"
+	"parley/internal/httpapi/paging"
 	"parley/internal/records"
 )
 
@@ -26,13 +27,13 @@ func (h auditHandlers) ListAuditEvents(ctx context.Context, request openapi.List
 	}
 	filter := audit.Filter{Action: audit.Action(deref(params.Action))}
 	filter.Since, filter.Before = days.Span()
-	at := pageOf(params.Page, params.PageSize, params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]db.ListAuditEventsRow, int64, error) {
-		return h.trail.List(ctx, auth.PrincipalOf(ctx).OrganizationID, filter, p.size, p.offset())
+	at := paging.Of(params.Page, params.PageSize, params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]db.ListAuditEventsRow, int64, error) {
+		return h.trail.List(ctx, auth.PrincipalOf(ctx).OrganizationID, filter, p.Size, p.Offset())
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIAuditEvent)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIAuditEvent)
 	return openapi.ListAuditEvents200JSONResponse(list), err
 }

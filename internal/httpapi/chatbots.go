@@ -8,6 +8,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/paging"
 )
 
 // chatbotHandlers implements the operations of chatbots.
@@ -15,14 +16,14 @@ type chatbotHandlers struct{ bots *bot.Bots }
 
 // ListChatbots implements GET /api/chatbots/.
 func (h chatbotHandlers) ListChatbots(ctx context.Context, request openapi.ListChatbotsRequestObject) (openapi.ListChatbotsResponseObject, error) {
-	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]db.Bot, int64, error) {
-		return h.bots.List(ctx, auth.PrincipalOf(ctx).OrganizationID, p.number, p.size)
+	at := paging.Of(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]db.Bot, int64, error) {
+		return h.bots.List(ctx, auth.PrincipalOf(ctx).OrganizationID, p.Number, p.Size)
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIChatbot)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIChatbot)
 	return openapi.ListChatbots200JSONResponse(list), err
 }
 

@@ -6,6 +6,7 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/paging"
 	"parley/internal/inbox"
 )
 
@@ -15,14 +16,14 @@ type contactHandlers struct{ inboxes *inbox.Inboxes }
 // ListContacts implements GET /api/contacts/.
 func (h contactHandlers) ListContacts(ctx context.Context, request openapi.ListContactsRequestObject) (openapi.ListContactsResponseObject, error) {
 	filter := inbox.ContactFilter{Search: request.Params.Query, InboxID: request.Params.Inbox}
-	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]inbox.Contact, int64, error) {
-		return h.inboxes.ListContacts(ctx, auth.PrincipalOf(ctx).OrganizationID, filter, p.size, p.offset())
+	at := paging.Of(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]inbox.Contact, int64, error) {
+		return h.inboxes.ListContacts(ctx, auth.PrincipalOf(ctx).OrganizationID, filter, p.Size, p.Offset())
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIContact)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIContact)
 	return openapi.ListContacts200JSONResponse(list), err
 }
 

@@ -7,6 +7,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/paging"
 	"parley/internal/jsontext"
 )
 
@@ -107,8 +108,8 @@ func (h conversationHandlers) ListInboxConversations(ctx context.Context, reques
 		return nil, err
 	}
 	answer := openapi.ListInboxConversations200JSONResponse{Results: results}
-	answer.Next, answer.NextCursor = cursorLink(ctx, page.NextCursor)
-	answer.Previous, answer.PreviousCursor = cursorLink(ctx, page.PreviousCursor)
+	answer.Next, answer.NextCursor = paging.CursorLink(ctx, page.NextCursor)
+	answer.Previous, answer.PreviousCursor = paging.CursorLink(ctx, page.PreviousCursor)
 	return answer, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/faq"
 	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/paging"
 )
 
 // faqHandlers implements the operations of FAQs.
@@ -23,14 +24,14 @@ type faqHandlers struct {
 
 // ListFaqs implements GET /api/chatbots/{chatbotId}/faqs/.
 func (h faqHandlers) ListFaqs(ctx context.Context, request openapi.ListFaqsRequestObject) (openapi.ListFaqsResponseObject, error) {
-	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]db.Faq, int64, error) {
-		return h.faqs.List(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, p.number, p.size)
+	at := paging.Of(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]db.Faq, int64, error) {
+		return h.faqs.List(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, p.Number, p.Size)
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIFaq)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIFaq)
 	return openapi.ListFaqs200JSONResponse(list), err
 }
 

@@ -6,6 +6,7 @@ import (
 	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/auth"
+	"parley/internal/httpapi/paging"
 	"parley/internal/inbox"
 )
 
@@ -14,13 +15,13 @@ type inboxHandlers struct{ inboxes *inbox.Inboxes }
 
 // ListInboxes implements GET /api/inboxes/.
 func (h inboxHandlers) ListInboxes(ctx context.Context, request openapi.ListInboxesRequestObject) (openapi.ListInboxesResponseObject, error) {
-	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]db.ListInboxesRow, int64, error) {
-		return h.inboxes.List(ctx, auth.PrincipalOf(ctx).OrganizationID, p.size, p.offset())
+	at := paging.Of(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]db.ListInboxesRow, int64, error) {
+		return h.inboxes.List(ctx, auth.PrincipalOf(ctx).OrganizationID, p.Size, p.Offset())
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIInbox)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIInbox)
 	return openapi.ListInboxes200JSONResponse(list), err
 }

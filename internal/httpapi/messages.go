@@ -7,6 +7,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/paging"
 )
 
 // messageHandlers implements the operations of messages.
@@ -23,8 +24,8 @@ func (h messageHandlers) ListMessages(ctx context.Context, request openapi.ListM
 		return nil, err
 	}
 	answer := openapi.ListMessages200JSONResponse{Results: results}
-	answer.Next, answer.NextCursor = cursorLink(ctx, page.NextCursor)
-	answer.Previous, answer.PreviousCursor = cursorLink(ctx, page.PreviousCursor)
+	answer.Next, answer.NextCursor = paging.CursorLink(ctx, page.NextCursor)
+	answer.Previous, answer.PreviousCursor = paging.CursorLink(ctx, page.PreviousCursor)
 	return answer, nil
 }
 

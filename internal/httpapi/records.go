@@ -8,6 +8,7 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/httpapi/paging"
 	"parley/internal/records"
 	"parley/internal/trace"
 )
@@ -34,14 +35,14 @@ func (h recordHandlers) ListRecords(ctx context.Context, request openapi.ListRec
 	if err != nil {
 		return nil, err
 	}
-	at := pageOf(params.Page, params.PageSize, params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]db.Record, int64, error) {
-		return h.records.List(ctx, found.OrganizationID, found.ID, filter, p.number, p.size)
+	at := paging.Of(params.Page, params.PageSize, params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]db.Record, int64, error) {
+		return h.records.List(ctx, found.OrganizationID, found.ID, filter, p.Number, p.Size)
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIRecord)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIRecord)
 	return openapi.ListRecords200JSONResponse(list), err
 }
 
@@ -90,13 +91,13 @@ func (h recordHandlers) ListStatelessUsage(ctx context.Context, request openapi.
 	if err != nil {
 		return nil, err
 	}
-	at := pageOf(params.Page, params.PageSize, params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]db.ListStatelessUsageRow, int64, error) {
-		return h.records.StatelessUsage(ctx, auth.PrincipalOf(ctx).OrganizationID, days, p.size, p.offset())
+	at := paging.Of(params.Page, params.PageSize, params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]db.ListStatelessUsageRow, int64, error) {
+		return h.records.StatelessUsage(ctx, auth.PrincipalOf(ctx).OrganizationID, days, p.Size, p.Offset())
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIStatelessUsage)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIStatelessUsage)
 	return openapi.ListStatelessUsage200JSONResponse(list), err
 }

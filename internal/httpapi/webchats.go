@@ -7,6 +7,7 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/paging"
 	"parley/internal/inbox"
 )
 
@@ -15,14 +16,14 @@ type webChatHandlers struct{ inboxes *inbox.Inboxes }
 
 // ListWebChats implements GET /api/web-chats/.
 func (h webChatHandlers) ListWebChats(ctx context.Context, request openapi.ListWebChatsRequestObject) (openapi.ListWebChatsResponseObject, error) {
-	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
-	rows, count, err := readPage(at, func(p page) ([]db.WebChat, int64, error) {
-		return h.inboxes.ListWebChats(ctx, auth.PrincipalOf(ctx).OrganizationID, p.size, p.offset())
+	at := paging.Of(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := paging.Read(at, func(p paging.Page) ([]db.WebChat, int64, error) {
+		return h.inboxes.ListWebChats(ctx, auth.PrincipalOf(ctx).OrganizationID, p.Size, p.Offset())
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, at, rows, count, toAPIWebChat)
+	list, err := paging.NewList(ctx, at, rows, count, toAPIWebChat)
 	return openapi.ListWebChats200JSONResponse(list), err
 }
 

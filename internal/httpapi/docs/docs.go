@@ -1,11 +1,11 @@
-package httpapi
+// Package docs serves the reference page and the OpenAPI document.
+package docs
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"embed"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"regexp"
 	"slices"
@@ -18,23 +18,19 @@ import (
 	"parley/internal/clientaddr"
 )
 
-// docsFiles are our files of the reference page, a few lines around the Swagger UI of swgui.
+// files are our files of the reference page, a few lines around the Swagger UI of swgui.
 //
-//go:embed docs
-var docsFiles embed.FS
+//go:embed index.html page.css page.js
+var files embed.FS
 
-// docsPolicy restricts the reference page to this server. Swagger UI needs inline styles and data:
+// policy restricts the reference page to this server. Swagger UI needs inline styles and data:
 // icons.
-const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
+const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docs serves the reference page at /docs, and its scripts and styles below. Missing files are
+// Page serves the reference page at /docs, and its scripts and styles below. Missing files are
 // answered with a problem document, like unknown paths everywhere.
-func docs() echo.HandlerFunc {
-	ours, err := fs.Sub(docsFiles, "docs")
-	if err != nil {
-		panic(err) // cannot happen: the directory is embedded
-	}
+func Page() echo.HandlerFunc {
 	swaggerUI := statigz.FileServer(static.FS)
 	return func(ec echo.Context) error {
 		name := strings.Trim(strings.TrimPrefix(ec.Request().URL.Path, "/docs"), "/")
@@ -42,9 +38,9 @@ func docs() echo.HandlerFunc {
 			name = "index.html"
 		}
 		if name == "index.html" {
-			ec.Response().Header().Set("Content-Security-Policy", docsPolicy)
+			ec.Response().Header().Set("Content-Security-Policy", policy)
 		}
-		if content, err := fs.ReadFile(ours, name); err == nil {
+		if content, err := files.ReadFile(name); err == nil {
 			mediaTypes := map[string]string{"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 			_, extension, _ := strings.Cut(name, ".")
 			return newDocument(mediaTypes[extension], content).answer(ec)
@@ -66,13 +62,14 @@ type contractDocument struct {
 	before, after []byte
 }
 
-// newContractDocument cuts the document after key, which precedes the URL of the only server, "/".
-func newContractDocument(mediaType string, content []byte, key string) contractDocument {
+// Contract serves the OpenAPI document in one of its forms. It cuts the document after key, which
+// precedes the URL of the only server, "/".
+func Contract(mediaType string, content []byte, key string) echo.HandlerFunc {
 	before, after, found := bytes.Cut(content, []byte(key+"/"))
 	if !found {
 		panic("the OpenAPI document has no server") // cannot happen: the document is embedded
 	}
-	return contractDocument{mediaType: mediaType, before: slices.Concat(before, []byte(key)), after: after}
+	return contractDocument{mediaType: mediaType, before: slices.Concat(before, []byte(key)), after: after}.answer
 }
 
 // answer sends the document with the URL by which the server was reached, so that a client that is

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// partialReader reads some events of a stream, and then continues, disconnects or cancels.
+// partialReader reads some events of a stream, and then continues, disconnects or cancels the run.
 type partialReader struct {
 	does  string
 	after int // events
@@ -22,7 +22,7 @@ type partialReader struct {
 	err   error
 }
 
-// ask asks and does what it is to do.
+// ask sends the request and handles the stream as c says.
 func (c *partialReader) ask(alice caller, path string) {
 	ctx, leave := context.WithCancel(alice.t.Context())
 	defer leave()
@@ -53,10 +53,9 @@ func (c *partialReader) ask(alice caller, path string) {
 	}
 }
 
-// Two hundred streams at once, of which a third are left and a third cancelled somewhere: in the end every conversation
-// has its one reply, whole or as far as it was said, nothing waits or runs, and nothing is kept that was taken for it.
-//
-// It runs alone, since it counts the goroutines of the whole process.
+// Two hundred streams run at once. A third of the clients disconnect and a third cancel, each at a random event.
+// Afterwards every conversation has one reply, complete or partial, no run is queued or running, and all goroutines
+// and connections are released. The test is not parallel, because it counts the goroutines of the process.
 func TestAbandonedAndCancelledStreamsReleaseTheirResources(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
@@ -64,7 +63,7 @@ func TestAbandonedAndCancelledStreamsReleaseTheirResources(t *testing.T) {
 	rule, whole := slow(20, 20)
 	alice, path := scriptedCaller(t, rule)
 	alice.call(http.MethodPost, path, asking("Go on", false)).wantStatus(http.StatusOK)
-	// Of the database's connections as many as there may ever be, so that none is new later.
+	// Open all connections that the pool may have, so that none is opened later.
 	alice.atOnce(64, func(int) (string, any) { return "/api/conversations/start", object{} })
 	goroutines := alice.idleGoroutines()
 
@@ -132,7 +131,7 @@ func (s *server) idleGoroutines() int {
 func (c caller) checkReader(t *testing.T, one *partialReader, whole string) {
 	t.Helper()
 	if len(one.heard) == 0 {
-		return // left before anything was said
+		return // disconnected before the first text
 	}
 	run := c.get("/api/runs/" + text(one.heard[0].data, "runId") + "/")
 	stored := ""

@@ -10,7 +10,7 @@ import (
 	"parley/internal/auth"
 )
 
-// logLines is a log that a test reads.
+// logLines collects the lines of a log.
 type logLines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -22,7 +22,7 @@ func (l *logLines) Write(line []byte) (int, error) {
 	return l.text.Write(line)
 }
 
-// lines returns the lines with a text, and forgets all lines.
+// lines returns the lines that contain a text, and discards all lines.
 func (l *logLines) lines(with string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -36,8 +36,8 @@ func (l *logLines) lines(with string) []string {
 	return found
 }
 
-// Each request has one line, which names the operation, the caller and the outcome, and no path,
-// because IDs in paths may be personal data. Probes are logged at debug.
+// Each request has one log line, which names the operation, the caller and the outcome. It does not name the path,
+// because IDs in paths may be personal data. Probes are logged at debug level.
 func TestEachRequestHasOneLogLine(t *testing.T) {
 	t.Parallel()
 	var log logLines

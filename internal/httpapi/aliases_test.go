@@ -41,7 +41,7 @@ func TestPathAliasesReachTheSameOperation(t *testing.T) {
 	var there things
 	tried := 0
 	for _, op := range operations {
-		// shape distinguishes the responses of one operation from those of another.
+		// shape distinguishes the responses of different operations.
 		shape := func(got answer) string {
 			if kind := got.header.Get("Content-Type"); kind != "application/json" {
 				return kind
@@ -109,7 +109,7 @@ func TestEveryAliasReceivesTheRequestBody(t *testing.T) {
 			t.Errorf("%s: the results are %v", path, results)
 		}
 	}
-	// The query string arrives too, and the links lead to pages of the same list.
+	// The query string is preserved, and links lead to pages of the same list.
 	page := alice.get("/api/v1/conversations/?pageSize=2&ordering=createdAt")
 	if next := alice.get(text(page, "next")); len(objects(page, "results")) != 2 || len(objects(next, "results")) != 2 || !strings.Contains(text(page, "next"), "/api/v1/conversations/?") {
 		t.Errorf("the first page is %v", page)

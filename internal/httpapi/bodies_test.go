@@ -277,7 +277,7 @@ func TestBodyWithTooManyValuesIsTooLarge(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	path := "/api/conversations/" + alice.silent() + "/messages"
-	for count, status := range map[int]int{49_996: 201, 49_997: 413} { // beside the object, the content and the two containers
+	for count, status := range map[int]int{49_996: 201, 49_997: 413} { // the object, the content and the two containers count as well
 		list := "[" + strings.TrimSuffix(strings.Repeat("0,", count), ",") + "]"
 		for _, field := range []string{"unknown", "metadata"} {
 			alice.call(http.MethodPost, path, `{"content":"Hi","`+field+`":{"a":`+list+`}}`).wantStatus(status)

@@ -10,17 +10,18 @@ import (
 	"parley/internal/auth"
 )
 
-// bearer sends a client token in place of the caller's key.
+// bearer authenticates with a client token instead of the caller's key.
 func bearer(token string) option { return withHeader("Authorization", "Bearer "+token) }
 
-// token makes a client token with the caller's key.
+// token creates a client token with the caller's key and returns it.
 func (c caller) token(body object) string {
 	c.t.Helper()
 	return text(c.post("/api/client-tokens/", body), "token")
 }
 
-// within makes what a client token can be for: the caller's conversation with a chatbot and a contact, each new where it
-// is not given, and an answered message in it that has an attachment.
+// tokenTarget returns resources that a client token can be bound to: a conversation of the caller with a chatbot and
+// a contact. It creates the chatbot and the contact unless they are given, and an answered message with an
+// attachment.
 func (c caller) tokenTarget(chatbot, contact string) things {
 	c.t.Helper()
 	manager := c.as("manager of "+c.user, auth.Admin)
@@ -44,20 +45,20 @@ func (c caller) tokenTarget(chatbot, contact string) things {
 	missing := nothing()
 	for kind, id := range missing {
 		if all[kind] == "" {
-			all[kind] = id // what no client token opens
+			all[kind] = id // not accessible with a client token
 		}
 	}
 	return all
 }
 
-// clientToken is one with what it is for.
+// clientToken is a client token with the resources that it is bound to.
 type clientToken struct {
 	name, purpose string
 	token         string
 	within        things
 }
 
-// clientTokens are one of each kind.
+// clientTokens returns one client token of each kind.
 func (c caller) clientTokens() []clientToken {
 	c.t.Helper()
 	all := c.tokenTarget("", "")
@@ -70,7 +71,7 @@ func (c caller) clientTokens() []clientToken {
 	}
 }
 
-// filter is the query by which an operation keeps to a conversation.
+// filter returns the query that restricts an operation to a conversation.
 func (op operation) filter(all things) string {
 	switch op.id {
 	case "listMessages":
@@ -81,7 +82,7 @@ func (op operation) filter(all things) string {
 	return ""
 }
 
-// inConversation makes a completion's body name the conversation, without which one is begun.
+// inConversation adds the conversation to the body of a completion. Without it, a completion creates a conversation.
 func (op operation) inConversation(body any, all things) any {
 	if asked, ok := body.(object); ok && op.id == "createCompletion" && asked["conversation"] == nil {
 		asked["conversation"] = all["conversations"]
@@ -92,12 +93,13 @@ func (op operation) inConversation(body any, all things) any {
 	return body
 }
 
-// takes reports whether the document accepts client tokens of that purpose for the operation.
+// acceptsToken reports whether the document accepts client tokens of a kind for the operation.
 func (op operation) acceptsToken(purpose string) bool {
 	return slices.Contains(words(op.Extensions["x-client-tokens"]), purpose)
 }
 
-// INVARIANT: a client token opens the operations that name its purpose, with what it is for, and no other.
+// INVARIANT: a client token permits exactly the operations whose x-client-tokens name its kind, on the resources that
+// it is bound to.
 func TestClientTokensAllowTheOperationsOfTheirPurpose(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -128,8 +130,8 @@ func TestClientTokensAllowTheOperationsOfTheirPurpose(t *testing.T) {
 	}
 }
 
-// INVARIANT: what a client token is not for is 403 though it is the same user's, and another organization's is as if it
-// did not exist; in every place where an operation takes an id. Nothing of either changes.
+// INVARIANT: other resources of the same user are 403 for a client token, and resources of another organization are
+// 404. The rule holds wherever an operation accepts an ID, and none of these resources changes.
 func TestClientTokensAreValidForTheirPurposeOnly(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -157,13 +159,13 @@ func TestClientTokensAreValidForTheirPurposeOnly(t *testing.T) {
 				got := ask(elsewhere[at.kind])
 				isOpen := at.kind == "chatbots" && one.name == "contact" || at.kind == "web-chats" && one.name == "contact"
 				switch {
-				case at.name == "query bot_id": // beside session_id it is not looked at
+				case at.name == "query bot_id": // ignored when session_id is given
 				case at.kind == "attachments":
 					if err := got.checkProblem(400, "invalid_message", ""); err != nil {
 						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
 					}
 				case isOpen && (op.id == "createCompletion" || op.id == "createChatCompletion"):
-					if err := got.checkProblem(404, "not_found", ""); err != nil { // the conversation is another bot's
+					if err := got.checkProblem(404, "not_found", ""); err != nil { // the conversation belongs to another bot
 						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
 					}
 				case isOpen:
@@ -196,7 +198,7 @@ func TestClientTokensAreValidForTheirPurposeOnly(t *testing.T) {
 			t.Errorf("elsewhere there is %v", message)
 		}
 	}
-	// What names no conversation goes over all of them.
+	// Operations that name no conversation read all conversations.
 	for _, one := range tokens {
 		me.call(http.MethodGet, "/api/messages/", nil, bearer(one.token)).wantProblem(403, "forbidden", "")
 		if one.purpose == "conversation" {
@@ -206,8 +208,8 @@ func TestClientTokensAreValidForTheirPurposeOnly(t *testing.T) {
 	}
 }
 
-// What is begun with a token belongs to the user who made it, to the token's contact and, where it is for one, its
-// chatbot; another token for the same contact goes on with it.
+// A conversation created with a token belongs to the user who made the token, to the token's contact and, if the
+// token is bound to one, to its chatbot. Another token for the same contact can continue it.
 func TestClientTokensReachOnlyConversationsOfTheirContact(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -233,8 +235,8 @@ func TestClientTokensReachOnlyConversationsOfTheirContact(t *testing.T) {
 	}
 }
 
-// Two browsers with tokens for one chatbot, made by one user, see nothing of each other, and repeat nothing of each other
-// though their Idempotency-Keys are the same.
+// Two browsers have tokens for one chatbot, made by one user. Neither can read the other's conversations, and equal
+// Idempotency-Keys do not replay the other's responses.
 func TestClientTokensOfTwoContactsAreIsolated(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -259,7 +261,8 @@ func TestClientTokensOfTwoContactsAreIsolated(t *testing.T) {
 	}
 }
 
-// A portal's key may make a token for any conversation that it may read; in it the conversation's own user speaks.
+// A key can make a token for any conversation that it may read. Messages sent with the token are those of the
+// conversation's user.
 func TestConversationTokensActAsTheConversationsUser(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -276,7 +279,7 @@ func TestConversationTokensActAsTheConversationsUser(t *testing.T) {
 	portal.call(http.MethodPost, "/api/messages/", object{"conversation": id, "content": "Hi", "type": "outgoing"}, bearer(token)).wantProblem(403, "forbidden", "")
 }
 
-// The answer says what the token is for and until when; the form of what is asked is kept.
+// The response names the target and the expiry of the token. IDs are returned in the form in which they were sent.
 func TestClientTokensDescribeTheirPurpose(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

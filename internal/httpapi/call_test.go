@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// object is a JSON object. Numbers are json.Number, so that none loses digits.
+// object is a JSON object. Its numbers are json.Number, which keeps all digits.
 type object = map[string]any
 
-// answer is what came back.
+// answer is a response.
 type answer struct {
 	t       testing.TB
 	request string
@@ -31,13 +31,14 @@ func withHeader(name, value string) option {
 	return func(request *http.Request) { request.Header.Set(name, value) }
 }
 
-// call sends a request and reads the answer. A body is sent as it is when it is text, and else as JSON.
+// call sends a request with the caller's key and reads the response. A string or a reader is sent unchanged, any
+// other body as JSON.
 func (c caller) call(method, path string, body any, options ...option) answer {
 	c.t.Helper()
 	return c.server.call(method, path, body, append([]option{withHeader("Authorization", "Api-Key "+c.key)}, options...)...)
 }
 
-// call is a call without a key.
+// call sends a request without a key.
 func (s *server) call(method, path string, body any, options ...option) answer {
 	s.t.Helper()
 	got, err := s.tryCall(method, path, body, options...)
@@ -47,7 +48,7 @@ func (s *server) call(method, path string, body any, options ...option) answer {
 	return got
 }
 
-// try is call for goroutines, which must not end the test.
+// tryCall is call for goroutines, which must not end the test.
 func (s *server) tryCall(method, path string, body any, options ...option) (answer, error) {
 	request, err := s.request(method, path, body, options...)
 	if err != nil {
@@ -60,13 +61,13 @@ func (s *server) tryCall(method, path string, body any, options ...option) (answ
 	defer response.Body.Close()
 	got := answer{t: s.t, request: method + " " + path, status: response.StatusCode, header: response.Header}
 	if got.status == http.StatusSwitchingProtocols {
-		return got, nil // what is said on sockets is tested with the package wsapi
+		return got, nil // the package wsapi tests sockets
 	}
 	got.body, err = io.ReadAll(response.Body)
 	return got, err
 }
 
-// request makes a request; a full address is taken as it is.
+// request builds a request. A full URL is used unchanged.
 func (s *server) request(method, path string, body any, options ...option) (*http.Request, error) {
 	var content io.Reader
 	switch body := body.(type) {
@@ -98,7 +99,7 @@ func (s *server) request(method, path string, body any, options ...option) (*htt
 	return request, nil
 }
 
-// gives fails the test unless the answer has that status, and returns its JSON object.
+// wantStatus fails the test unless the response has that status, and returns its JSON object.
 func (a answer) wantStatus(status int) object {
 	a.t.Helper()
 	if a.status != status {
@@ -124,8 +125,8 @@ func (a answer) json() object {
 	return value
 }
 
-// refused fails the test unless the answer is that problem, and returns it. Where is the pointer or parameter that one of
-// its errors must name; empty where it does not matter.
+// wantProblem fails the test unless the response is that problem, and returns it. where is the pointer or parameter
+// that one of its errors must name. If where is empty, any place is accepted.
 func (a answer) wantProblem(status int, code, where string) object {
 	a.t.Helper()
 	if err := a.checkProblem(status, code, where); err != nil {
@@ -159,7 +160,7 @@ func (a answer) checkProblem(status int, code, where string) error {
 	return errors.New(a.request + ": no error names " + where + "\n" + string(a.body))
 }
 
-// get, post, patch and remove are the calls that must succeed.
+// get, post, patch and remove send requests that must succeed.
 func (c caller) get(path string) object {
 	c.t.Helper()
 	return c.call(http.MethodGet, path, nil).wantStatus(http.StatusOK)
@@ -180,19 +181,19 @@ func (c caller) remove(path string) {
 	c.call(http.MethodDelete, path, nil).wantStatus(http.StatusNoContent)
 }
 
-// start begins a conversation with the default bot and returns its id.
+// startConversation creates a conversation with the default bot and returns its ID.
 func (c caller) startConversation() string {
 	c.t.Helper()
 	return text(c.post("/api/conversations/start", object{}), "conversation_id")
 }
 
-// say sends a message and returns what the answer says of it.
+// sendMessage sends a message and returns the response.
 func (c caller) sendMessage(conversation, content string) object {
 	c.t.Helper()
 	return c.post("/api/conversations/"+conversation+"/messages", object{"content": content})
 }
 
-// ask says something and waits until the bot has answered all that was said.
+// ask sends a message and waits until the bot has answered all messages of the conversation.
 func (c caller) ask(conversation, content string) object {
 	c.t.Helper()
 	sent := c.sendMessage(conversation, content)
@@ -200,7 +201,7 @@ func (c caller) ask(conversation, content string) object {
 	return sent
 }
 
-// awaitRun waits for a run's end and returns it.
+// awaitRun waits until a run has ended and returns it.
 func (c caller) awaitRun(id string) object {
 	c.t.Helper()
 	var run object
@@ -211,13 +212,13 @@ func (c caller) awaitRun(id string) object {
 	return run
 }
 
-// history returns all messages of a conversation that has up to 100.
+// history returns all messages of a conversation with at most 100 messages.
 func (c caller) history(conversation string) []object {
 	c.t.Helper()
 	return objects(c.get("/api/conversations/"+conversation+"/history?limit=100"), "messages")
 }
 
-// text returns a field that is a text, and objects one that is a list of objects.
+// text returns a string field, and objects a list of objects.
 func text(from object, field string) string {
 	value, ok := from[field].(string)
 	if !ok {
@@ -238,7 +239,7 @@ func objects(from object, field string) []object {
 	return found
 }
 
-// number returns a field that is a whole number.
+// number returns an integer field.
 func number(from object, field string) int {
 	n, err := from[field].(json.Number).Int64()
 	if err != nil {
@@ -247,7 +248,7 @@ func number(from object, field string) int {
 	return int(n)
 }
 
-// upload makes a multipart body with one file, and the header that names its boundary.
+// upload returns a multipart body with one file, and the option that sets its Content-Type.
 func upload(field, filename string, content []byte) (*bytes.Buffer, option) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)

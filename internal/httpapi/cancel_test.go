@@ -41,14 +41,14 @@ func TestCancelledReplyKeepsItsPartialText(t *testing.T) {
 		t.Errorf("%v", shown)
 	}
 	alice.wantCancelled(first.run, content)
-	// The conversation goes on.
+	// The conversation can be continued.
 	again := alice.listen(path, object{"conversation": run["conversation"], "message": object{"content": "Go on"}, "isStreaming": true})
 	again.next()
 	alice.cancel(again.run)
 	alice.checkRecords(text(run, "conversation"), 2)
 }
 
-// wantCancelled checks that list, export and statistics have one cancelled record of a run, with that reply.
+// wantCancelled checks that list, export and statistics have one cancelled record of the run, with that reply.
 func (c caller) wantCancelled(run, reply string) {
 	c.t.Helper()
 	path := "/api/chatbots/s/records/"
@@ -66,7 +66,8 @@ func (c caller) wantCancelled(run, reply string) {
 	}
 }
 
-// Cancelled before anything was said, a reply leaves no message but a record; the JSON form answers with nothing said.
+// A reply that is cancelled before its first text stores no message, but a record. The JSON response has an empty
+// content.
 func TestReplyCancelledBeforeItsFirstTextStoresNoMessage(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent(""))
@@ -100,7 +101,7 @@ func TestReplyCancelledBeforeItsFirstTextStoresNoMessage(t *testing.T) {
 	}
 }
 
-// waiter asks for a completion without a stream, and gives the answer when there is one.
+// postAsync sends a POST in the background and returns a channel for its response.
 func (c caller) postAsync(path string, body object, options ...option) <-chan answer {
 	c.t.Helper()
 	answered := make(chan answer, 1)
@@ -114,7 +115,7 @@ func (c caller) postAsync(path string, body object, options ...option) <-chan an
 	return answered
 }
 
-// A run that waits is never begun when it is cancelled; what waits behind it goes on in its order.
+// A queued run that is cancelled never starts. The runs behind it keep their order.
 func TestCancelledQueuedRunNeverStarts(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("silence", "Ah"), object{"deltas": []string{"Yes."}})

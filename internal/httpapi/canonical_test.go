@@ -50,7 +50,7 @@ func TestFiltersFindCanonicallyEquivalentText(t *testing.T) {
 			}
 		}
 	}
-	// White space alone filters nothing.
+	// A filter of white space alone has no effect.
 	for path, key := range map[string]string{"/api/contacts/?query=%20": "count", "/api/chatbots/parley/records/" + around("userMessage=%20"): "count"} {
 		if got := alice.get(path); number(got, key) < 20 {
 			t.Errorf("%s: %v", path, got[key])

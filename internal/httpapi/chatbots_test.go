@@ -12,7 +12,8 @@ import (
 	"parley/internal/auth"
 )
 
-// A chatbot needs only a name; it has all of its fields, a slug made of the name, and can be asked at once.
+// A chatbot requires only a name. It is returned with all fields and a slug derived from the name, and can be asked
+// immediately.
 func TestChatbotRequiresOnlyAName(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -34,7 +35,7 @@ func TestChatbotRequiresOnlyAName(t *testing.T) {
 			t.Errorf("asked it says %v", got)
 		}
 	}
-	// A name that is taken, or has no letters of ours, gets a slug of its own all the same.
+	// If the derived slug is taken, or the name has no ASCII letters, another slug is generated.
 	slugs := map[string]bool{text(made, "slug"): true}
 	for _, name := range []string{"Café Größe 7", "客服", "客服", "🙂", "--", strings.Repeat("x", 200), uuid.NewString()} {
 		slug := text(admin.post("/api/chatbots/", object{"name": name}), "slug")
@@ -48,7 +49,7 @@ func TestChatbotRequiresOnlyAName(t *testing.T) {
 	}
 }
 
-// A slug is one bot's in its organization, and never looks like an id.
+// A slug is unique in its organization and never has the form of an ID.
 func TestSlugsAreUniqueInAnOrganization(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -72,7 +73,7 @@ func TestSlugsAreUniqueInAnOrganization(t *testing.T) {
 	}
 }
 
-// There is always exactly one default bot: another takes its place, and it can neither resign nor be deleted.
+// There is always exactly one default bot. Another bot can replace it, but it can neither be unset nor deleted.
 func TestOrganizationHasExactlyOneDefaultChatbot(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -95,13 +96,13 @@ func TestOrganizationHasExactlyOneDefaultChatbot(t *testing.T) {
 	if n := query[int](o.server, "SELECT count(*) FROM bots WHERE is_default"); n != 1 {
 		t.Errorf("there are %d default bots", n)
 	}
-	// What hangs on a bot goes with it.
+	// Deleting a chatbot deletes its FAQs and conversations.
 	admin.remove("/api/chatbots/second/")
 	admin.call(http.MethodGet, "/api/conversations/"+started+"/", nil).wantProblem(404, "not_found", "")
 	admin.call(http.MethodDelete, "/api/chatbots/second/", nil).wantProblem(404, "not_found", "")
 }
 
-// Fields that a PATCH leaves out stay, and what the bot says follows at once.
+// A PATCH keeps the fields that it omits. The bot answers with its new settings immediately.
 func TestPatchChangesOnlyTheGivenFieldsOfAChatbot(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -127,7 +128,7 @@ func TestPatchChangesOnlyTheGivenFieldsOfAChatbot(t *testing.T) {
 	}
 }
 
-// What a bot knows is found as soon as it is added, changed or deleted.
+// Added, changed and deleted FAQs take effect immediately.
 func TestNewFAQIsUsedImmediately(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -163,7 +164,7 @@ func TestNewFAQIsUsedImmediately(t *testing.T) {
 		t.Error("what is deleted is still known")
 	}
 	admin.call(http.MethodGet, path, nil).wantProblem(404, "not_found", "")
-	// An FAQ is only its own bot's.
+	// An FAQ can only be reached through its own chatbot.
 	admin.post("/api/chatbots/", object{"name": "Other", "slug": "other"})
 	id := text(objects(admin.get(faqs), "results")[0], "id")
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {

@@ -10,8 +10,8 @@ import (
 	"parley/internal/auth"
 )
 
-// An integrator's first steps with the generated client: its types fit what the server sends, and what they send is
-// understood.
+// The generated client can perform an integrator's first steps: its types match the responses, and the server accepts
+// its requests.
 func TestGeneratedClientWorksWithTheServer(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

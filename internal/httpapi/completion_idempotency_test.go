@@ -8,7 +8,7 @@ import (
 	"parley/internal/auth"
 )
 
-// everything is how much there is of what a completion makes.
+// countRows returns the number of rows in each table that a completion writes.
 func (s *server) countRows() (counts struct{ Conversations, Questions, Replies, Runs int }) {
 	s.t.Helper()
 	err := s.sql.QueryRow(s.t.Context(), `SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM message_history WHERE sender = 'user'),
@@ -48,7 +48,7 @@ func TestConcurrentCompletionsWithOneKeyStoreOneQuestion(t *testing.T) {
 			t.Errorf("there are %+v", counts)
 		}
 		alice.checkAnswered(text(first, "conversationId"), 1)
-		// Later too, and in the other form.
+		// A later repeat is replayed too, also in the other form.
 		again := alice.call(http.MethodPost, completions, body, withHeader("Idempotency-Key", "k"))
 		if again.wantStatus(http.StatusOK); string(again.body) != string(answers[0].body) || again.header.Get("Idempotency-Replayed") != "true" {
 			t.Errorf("later %s %s", again.header, again.body)
@@ -61,7 +61,8 @@ func TestConcurrentCompletionsWithOneKeyStoreOneQuestion(t *testing.T) {
 	}
 }
 
-// Repeats of a streamed completion follow its one run, while it is written and afterwards: each hears all of it.
+// Repeats of a streamed completion follow the same run, during the reply and afterwards. Each receives the whole
+// reply.
 func TestRepeatedStreamedCompletionsFollowTheSameRun(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(30, 10)
@@ -86,7 +87,7 @@ func TestRepeatedStreamedCompletionsFollowTheSameRun(t *testing.T) {
 	alice.call(http.MethodPost, path, asking("Stop", true), key).wantProblem(422, "unprocessable", "")
 }
 
-// A repeat that comes while the reply is being written waits for it.
+// A repeat that arrives during the reply waits for its end.
 func TestRepeatedCompletionWaitsForTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -113,7 +114,8 @@ func TestRepeatedCompletionWaitsForTheReply(t *testing.T) {
 	}
 }
 
-// passed is closed when the server has answered a few other requests: what it would do at once, it has done.
+// passed returns a channel that is closed after the server has answered a few other requests. Anything that it would
+// do immediately has happened by then.
 func (c caller) passed() <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -133,9 +135,9 @@ func (c caller) replyWith(rule object) {
 	c.as("manager", auth.Manage).patch("/api/chatbots/s/", object{"script": object{"rules": []object{rule}}})
 }
 
-// A completion that failed asks the stored question again when it is repeated under its key, in either form, in a new
-// conversation and in one that exists: there is one question, and a run and a record per attempt. Once an attempt has
-// succeeded, its answer is replayed.
+// Repeating a failed completion under its key asks the stored question again, in either form, in a new or an existing
+// conversation. There is one question, with a run and a record for each attempt. After an attempt has succeeded, its
+// response is replayed.
 func TestRepeatOfAFailedCompletionRetriesTheStoredQuestion(t *testing.T) {
 	t.Parallel()
 	for _, isStreaming := range []bool{false, true} {
@@ -186,7 +188,7 @@ func TestRepeatOfAFailedCompletionRetriesTheStoredQuestion(t *testing.T) {
 			if counts := alice.countRows(); counts.Runs != 4 || counts.Questions != 1 || len(runs) != 1 {
 				t.Errorf("there are %+v, and the runs %v", counts, runs)
 			}
-			// The question names the run that answered it.
+			// The question refers to the run that answered it.
 			asked := query[string](alice.server, "SELECT run_id::text FROM message_history WHERE sender = 'user'")
 			if !runs[asked] {
 				t.Errorf("the question names the run %s, it was answered by %v", asked, runs)
@@ -195,7 +197,7 @@ func TestRepeatOfAFailedCompletionRetriesTheStoredQuestion(t *testing.T) {
 	}
 }
 
-// Repeats that come at once after a failure share one run.
+// Concurrent repeats after a failure share one run.
 func TestConcurrentRepeatsAfterAFailureShareOneRun(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
@@ -238,7 +240,7 @@ func TestConcurrentFailuresWithOneKeyStoreOneQuestion(t *testing.T) {
 	}
 }
 
-// A repeat after a failure waits in the queue behind the reply that is being written, and is refused if the queue is full.
+// A repeat after a failure is queued behind the reply in progress, and is refused if the queue is full.
 func TestRepeatAfterAFailureIsQueued(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
@@ -268,7 +270,7 @@ func TestRepeatAfterAFailureIsQueued(t *testing.T) {
 	}
 }
 
-// A repeat after a failure asks the model what the first request asked: the text of the failed run is left out.
+// A repeat after a failure sends the model the same request as the first one: it omits the text of the failed run.
 func TestRepeatAfterAFailureSendsTheModelTheSameRequest(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -290,7 +292,7 @@ func TestRepeatAfterAFailureSendsTheModelTheSameRequest(t *testing.T) {
 	}
 }
 
-// The key of a completion is its user's, and its bot's.
+// A key is scoped to the user and the chatbot of the completion.
 func TestCompletionKeysAreScopedToUserAndChatbot(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

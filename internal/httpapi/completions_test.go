@@ -15,7 +15,7 @@ import (
 
 const completions = "/api/chatbots/parley/completions/"
 
-// The JSON answer has all that the contract names, and is the message that the conversation then has.
+// The JSON response has all fields of the contract and equals the stored message.
 func TestCompletionReturnsTheStoredReply(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -37,13 +37,14 @@ func TestCompletionReturnsTheStoredReply(t *testing.T) {
 	if run := alice.get("/api/runs/" + text(body, "runId") + "/"); run["state"] != "completed" || run["messageId"] != body["messageId"] {
 		t.Errorf("the run: %v", run)
 	}
-	// The conversation is one's own like any other.
+	// The conversation is listed like any other.
 	if listed := objects(alice.get("/api/conversations"), "conversations"); len(listed) != 1 || listed[0]["id"] != body["conversationId"] {
 		t.Errorf("the list: %v", listed)
 	}
 }
 
-// Without a conversation, with null and with an empty one a new one begins, in the bot's API inbox; with one it goes on.
+// If the conversation is absent, null or empty, a new one is created in the bot's API inbox. Otherwise the given one
+// continues.
 func TestCompletionStartsOrContinuesAConversation(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -67,13 +68,13 @@ func TestCompletionStartsOrContinuesAConversation(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("%d conversations", len(seen))
 	}
-	// The bot by its id, and by its id in upper case.
+	// A bot can be named by its ID, in lower or upper case.
 	for _, ref := range []string{o.bot.ID.String(), strings.ToUpper(o.bot.ID.String())} {
 		alice.call(http.MethodPost, "/api/chatbots/"+ref+"/completions/", object{"message": object{"content": "Hi"}}).wantStatus(200)
 	}
 }
 
-// A conversation is with one bot: for another it does not exist. Of several errors, the first is reported.
+// A conversation belongs to one bot and is not found through another. Of several errors, the first is reported.
 func TestCompletionInConversationOfAnotherChatbotIsNotFound(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -93,7 +94,7 @@ func TestCompletionInConversationOfAnotherChatbotIsNotFound(t *testing.T) {
 	}
 }
 
-// The reference: a sender that is not a contact of the organization is 400. A contact is accepted.
+// A sender that is not a contact of the organization is 400, as in the reference. A contact is accepted.
 func TestCompletionSenderMustBeAContactOfTheOrganization(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -9,8 +9,8 @@ import (
 	"parley/internal/auth"
 )
 
-// What cannot become a socket is refused before the upgrade, as a problem document. Sockets themselves are tested with
-// the package wsapi.
+// A request that cannot become a socket is refused before the upgrade, with a problem document. The package wsapi
+// tests sockets themselves.
 func TestSocketsAreRefusedBeforeTheUpgrade(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{origins: []string{"https://shop.example"}})
@@ -54,7 +54,7 @@ func TestSocketsAreRefusedBeforeTheUpgrade(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// And the good ones are not.
+	// Valid handshakes are accepted.
 	for name, options := range map[string][]option{
 		"a visitor":        nil,
 		"alice":            {withHeader("Authorization", "Api-Key "+alice.key)},
@@ -70,7 +70,8 @@ func TestSocketsAreRefusedBeforeTheUpgrade(t *testing.T) {
 	}
 }
 
-// The number of visitors per address is limited; the next one is refused until another has left.
+// The number of visitors per address is limited. When the limit is reached, connections are refused until a visitor
+// disconnects.
 func TestVisitorsAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -78,7 +79,7 @@ func TestVisitorsAreLimitedByAddress(t *testing.T) {
 	var open []io.Closer
 	for range 50 {
 		request := must(s.request(http.MethodGet, "/ws", nil, upgrade))
-		// The usual way would close the socket at once.
+		// Closing with a handshake would remove the visitor too early.
 		response, err := s.http.Do(request)
 		if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("%v, %v", response, err)

@@ -14,7 +14,7 @@ import (
 
 const contacts = "/api/contacts/"
 
-// inboxIDs are the inboxes by their channels' names.
+// inboxIDs returns the IDs of the inboxes by the names of their channels.
 func (c caller) inboxIDs() map[string]string {
 	c.t.Helper()
 	all := map[string]string{}
@@ -24,7 +24,8 @@ func (c caller) inboxIDs() map[string]string {
 	return all
 }
 
-// A contact is what it was made of and changed to; what was not named is empty, and the inbox the default bot's.
+// A contact is returned with the fields of its creation and its last update. Omitted fields are empty, and the inbox
+// is the default bot's.
 func TestContactsReturnTheFieldsTheyWereCreatedWith(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -67,7 +68,7 @@ func TestContactsReturnTheFieldsTheyWereCreatedWith(t *testing.T) {
 	manager.call(http.MethodPatch, path, object{"queryMetadata": object{"label_relations": 7}}).wantProblem(400, "invalid_request", "/queryMetadata/label_relations")
 }
 
-// A source id is unique in an inbox; a contact that cannot be made or changed leaves nothing.
+// A source ID is unique in an inbox. A rejected creation or update stores nothing.
 func TestSourceIDsAreUniqueInAnInbox(t *testing.T) {
 	t.Parallel()
 	manager := serve(t).organization().as("manager", auth.Manage)
@@ -92,18 +93,19 @@ func TestSourceIDsAreUniqueInAnInbox(t *testing.T) {
 	if n := number(manager.get(contacts), "count"); n != 3 {
 		t.Errorf("there are %d contacts", n)
 	}
-	// What is free may be taken.
+	// A source ID can be used again after it was released.
 	manager.patch(path, object{"sourceId": "z"})
 	manager.patch(path, object{"sourceId": "x", "inboxes": []string{manager.createShopInbox()}})
 }
 
-// shop makes another web chat and returns its inbox.
+// createShopInbox creates another web chat and returns its inbox.
 func (c caller) createShopInbox() string {
 	c.t.Helper()
 	return text(c.post("/api/web-chats/", object{"name": "Shop"}), "inbox")
 }
 
-// The list is paged by number, newest first, and searched by name and source id, in any case and as plain text.
+// The list is paged by number, newest first. It is searched by name and source ID, ignoring case, and the keyword is
+// not a pattern.
 func TestContactsAreListedAndSearched(t *testing.T) {
 	t.Parallel()
 	manager := serve(t).organization().as("manager", auth.Manage)
@@ -168,7 +170,8 @@ func TestDeletingAContactDeletesItsConversations(t *testing.T) {
 	}
 }
 
-// There is an inbox for each chatbot and each web chat, newest first, with how many of its conversations are unread.
+// Each chatbot and each web chat has an inbox. Inboxes are listed newest first, with their number of unread
+// conversations.
 func TestChatbotsAndWebChatsHaveInboxes(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -201,7 +204,7 @@ func TestChatbotsAndWebChatsHaveInboxes(t *testing.T) {
 	admin.call(http.MethodGet, "/api/inboxes/?pageSize=2&page=3", nil).wantProblem(404, "not_found", "")
 }
 
-// A message keeps its place after the contact who sent it is deleted, without a sender.
+// After its contact is deleted, a message remains in the conversation, without a sender.
 func TestMessageOfDeletedContactHasNoSender(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -10,7 +10,8 @@ import (
 	"parley/internal/auth"
 )
 
-// The answer to start has the reference's three fields, and what belongs to a first message only with one.
+// The response to start has the three fields of the reference. Fields about the first message are present only if the
+// request contains one.
 func TestStartCreatesAConversationAndAnswersItsFirstMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -35,7 +36,7 @@ func TestStartCreatesAConversationAndAnswersItsFirstMessage(t *testing.T) {
 	}
 }
 
-// What start refuses leaves nothing behind.
+// A refused start stores nothing.
 func TestRefusedStartCreatesNothing(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -70,12 +71,12 @@ func TestConversationsAreCreatedThroughAWebChat(t *testing.T) {
 		made["chatbot"].(object)["id"] != o.bot.ID.String() || made["chatbot"].(object)["name"] != "Parley":
 		t.Errorf("%v", made)
 	}
-	// The caller has one contact in an inbox, however many conversations.
+	// The caller has one contact in an inbox for all conversations.
 	again := alice.post("/api/conversations/", object{"webChat": o.webChat.ID})
 	if again["contact"].(object)["id"] != contact["id"] || again["id"] == made["id"] {
 		t.Errorf("the second time: %v", again)
 	}
-	// A named contact stands for somebody else.
+	// A conversation can be created for another contact.
 	bob := o.as("bob", auth.Chat).post("/api/conversations/", object{"webChat": o.webChat.ID})["contact"].(object)
 	named := alice.post("/api/conversations/", object{"webChat": o.webChat.ID, "contact": bob["id"]})
 	if named["contact"].(object)["name"] != "bob" {
@@ -85,7 +86,7 @@ func TestConversationsAreCreatedThroughAWebChat(t *testing.T) {
 	alice.call(http.MethodPost, "/api/conversations/", object{"webChat": ""}).wantProblem(404, "not_found", "")
 }
 
-// Fields that a PATCH leaves out stay; an empty one changes nothing at all.
+// A PATCH keeps the fields that it omits. An empty PATCH changes nothing.
 func TestPatchChangesOnlyTheGivenFieldsOfAConversation(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -108,7 +109,8 @@ func TestPatchChangesOnlyTheGivenFieldsOfAConversation(t *testing.T) {
 	alice.patch(path, object{"title": strings.Repeat("字", 500)})
 }
 
-// With auto-reply off a message is stored and starts no run; a completion asks for its answer expressly and gets it.
+// With auto-reply off, a message is stored and starts no run. A completion requests a reply explicitly and receives
+// it.
 func TestWithAutoReplyOffOnlyCompletionsAreAnswered(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -129,7 +131,7 @@ func TestWithAutoReplyOffOnlyCompletionsAreAnswered(t *testing.T) {
 	}
 }
 
-// Whatever is sent to an archived conversation makes it active.
+// Every way to send a message reactivates an archived conversation.
 func TestSendingToAnArchivedConversationMakesItActive(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat, auth.Agent)
@@ -175,7 +177,7 @@ func TestDeletingAConversationDeletesItsContents(t *testing.T) {
 	}
 }
 
-// The staff's unread counts incoming messages, the user's those of the bot and of agents.
+// For the staff, incoming messages are unread; for the user, those of the bot and of agents.
 func TestUnreadCountsMessagesOfTheOtherSide(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -200,7 +202,7 @@ func TestUnreadCountsMessagesOfTheOtherSide(t *testing.T) {
 	}
 }
 
-// The newest message is shown whole, with its time, in the one family and as text in the other.
+// The Chatbots family returns the newest message as an object with its time, the Conversations family as text.
 func TestConversationsShowTheirNewestMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -217,13 +219,13 @@ func TestConversationsShowTheirNewestMessage(t *testing.T) {
 	}
 }
 
-// A conversation may be deleted while a reply to it begins: that is not a failure and is not reported as one.
+// Deleting a conversation while a reply to it starts is not a failure and is not logged as one.
 func TestReplyToADeletedConversationIsNotCountedAsFailure(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{log: &logChecker{t: t}})
 	alice := s.organization().as("alice", auth.Chat)
 	id := alice.startConversation()
-	// given a reply that waits to learn which bot it is to come from
+	// given a run that waits to read its bot
 	tx := must(s.sql.Begin(t.Context()))
 	must(tx.Exec(t.Context(), "LOCK TABLE bots IN ACCESS EXCLUSIVE MODE"))
 	alice.sendMessage(id, "Hi")
@@ -235,6 +237,6 @@ func TestReplyToADeletedConversationIsNotCountedAsFailure(t *testing.T) {
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// then the server can end its replies, and its log, which is watched, says nothing
+	// then the server can finish its runs, and the log, which the harness checks, has no error
 	alice.call(http.MethodGet, "/api/conversations/"+id+"/history", nil).wantProblem(404, "not_found", "")
 }

@@ -11,8 +11,8 @@ import (
 	"parley/internal/auth"
 )
 
-// A walk by cursors shows every message once, newest first, and back again in the same order; what comes meanwhile
-// neither repeats nor hides any, and is found by going back to the beginning.
+// Following next returns every message once, newest first, and following previous returns them in reverse. Messages
+// that arrive meanwhile cause neither duplicates nor gaps, and are returned on the way back.
 func TestCursorPagesContainEveryMessageOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -49,7 +49,7 @@ func TestCursorPagesContainEveryMessageOnce(t *testing.T) {
 		if len(want) < 10 {
 			t.Errorf("%s: only %d messages", name, len(want))
 		}
-		// Forward, with a new message after each page.
+		// Follow next, with a new message after each page.
 		var walked []string
 		var last object
 		pages := 0
@@ -67,7 +67,7 @@ func TestCursorPagesContainEveryMessageOnce(t *testing.T) {
 		if !slices.Equal(walked, want) {
 			t.Errorf("%s: forward %d messages, want %d", name, len(walked), len(want))
 		}
-		// Back: the same, and then what has come meanwhile.
+		// Follow previous: it returns the same messages, and then those that arrived meanwhile.
 		back := idsOf(objects(last, "results"))
 		for previous := last["previous"]; previous != nil; {
 			page := reader.get(previous.(string))
@@ -111,7 +111,7 @@ func TestLastPageHasNoNextCursor(t *testing.T) {
 	}
 }
 
-// A cursor that was never given is 404, and so is one of the other kind of list.
+// An unknown cursor is 404, and so is a cursor of another kind of list.
 func TestInvalidCursorsAreNotFound(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

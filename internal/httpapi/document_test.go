@@ -12,19 +12,19 @@ import (
 	"parley/api"
 )
 
-// document is the contract as the tests read it: a tree of their own.
+// document is the OpenAPI document. The tests parse their own copy.
 var document = must(api.Load())
 
-// operations are all of the document's, by their ids.
+// operations are the operations of the document, sorted by ID.
 var operations = readOperations()
 
-// operation is what the tests that go over all operations know of one.
+// operation is an operation of the document, for tests that cover all operations.
 type operation struct {
 	*openapi3.Operation
 	id, method, path string
-	parameters       openapi3.Parameters // the path's and its own
-	isSecured        bool                // takes a key
-	isOpen           bool                // takes a key or none
+	parameters       openapi3.Parameters // of the path and of the operation
+	isSecured        bool                // accepts a key
+	isOpen           bool                // accepts requests with or without a key
 	rateClass        string
 	scopes           []string
 	messageFields    []string
@@ -61,7 +61,7 @@ func words(extension any) []string {
 	return list
 }
 
-// jsonBody is the schema of the JSON body that the operation takes; nil where it takes none.
+// jsonBody returns the schema of the operation's JSON body, or nil if it has none.
 func (op operation) jsonBody() *openapi3.Schema {
 	if op.RequestBody == nil || op.RequestBody.Value.Content["application/json"] == nil {
 		return nil
@@ -73,14 +73,14 @@ func (op operation) isUpload() bool {
 	return op.RequestBody != nil && op.RequestBody.Value.Content["multipart/form-data"] != nil
 }
 
-// isMessageField reports whether a violation at that place of the body is invalid_message.
+// isMessageField reports whether a violation at that pointer has the code invalid_message.
 func (op operation) isMessageField(pointer string) bool {
 	return slices.ContainsFunc(op.messageFields, func(field string) bool {
 		return pointer == field || strings.HasPrefix(pointer, field+"/")
 	})
 }
 
-// in returns the operation's parameters of a place: path, query or header.
+// in returns the operation's parameters in a place: path, query or header.
 func (op operation) in(place string) []*openapi3.Parameter {
 	var found []*openapi3.Parameter
 	for _, ref := range op.parameters {
@@ -91,7 +91,7 @@ func (op operation) in(place string) []*openapi3.Parameter {
 	return found
 }
 
-// schemaOf returns one of the document's schemas.
+// schemaOf returns a schema of the document.
 func schemaOf(name string) *openapi3.Schema { return document.Components.Schemas[name].Value }
 
 func must[T any](value T, err error) T {

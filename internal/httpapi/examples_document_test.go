@@ -19,13 +19,13 @@ import (
 
 const documentFile = "../../api/openapi.yaml"
 
-// examplesBegin is where the examples begin, which are the last of the document.
+// examplesBegin marks the section of examples, which is the last one of the document.
 const examplesBegin = "\n  examples:\n"
 
-// examples are those of the document, and what they are examples of.
+// examples are the examples of the document, and the schemas that they illustrate.
 type examples struct {
 	t       *testing.T
-	text    string // of the document
+	text    string // nodes of the document
 	root    *yaml.Node
 	byName  map[string]*yaml.Node
 	schemas map[string]*yaml.Node
@@ -46,7 +46,7 @@ func readExamples(t *testing.T) *examples {
 	return e
 }
 
-// look finds what each example is of.
+// look finds the schema of each example.
 func (e *examples) look(node *yaml.Node) {
 	if schema := nodeAt(node, "schema"); schema != nil {
 		for _, example := range pairs(nodeAt(node, "examples")) {
@@ -138,7 +138,8 @@ func (s *tour) compareTranscript(e *examples, operation string, said []byte) {
 	e.text = before + "\n      operationId: " + operation + "\n" + description + fence + text + fence + rest
 }
 
-// volatile are the values that differ from run to run and have no form of their own: the document has these, as JSON.
+// volatile are values that differ between runs and have no recognizable form. The document has these values instead,
+// as JSON.
 var volatile = map[string]any{
 	"token": "pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ", "ticket": "wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA",
 	"key": "pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj", "prefix": "pk_4f9a1c22d0",
@@ -157,18 +158,18 @@ var (
 	allTimes  = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`)
 	allUnix   = regexp.MustCompile(`("created(?:_at)?"):\d{10,}`)
 	retryIn   = regexp.MustCompile(`Retry in \d+ seconds`)
-	// tableEnd is how a line of the CSV export ends: with the seconds of the reply, and the time.
+	// tableEnd matches the end of a line of the CSV export: the duration of the reply and the time.
 	tableEnd = regexp.MustCompile(`,[0-9.]+,\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 )
 
-// tidied is a value as the document has it.
+// tidied returns a value with the document's IDs, times and addresses.
 func (s *tour) tidied(key string, value any) any {
 	if fixed := volatile[key]; fixed != nil && value != nil {
 		return fixed
 	}
 	switch value := value.(type) {
 	case object:
-		for _, key := range slices.Sorted(maps.Keys(value)) { // ids are numbered alike each time
+		for _, key := range slices.Sorted(maps.Keys(value)) { // IDs are numbered in a stable order
 			value[key] = s.tidied(key, value[key])
 		}
 		return value
@@ -186,14 +187,14 @@ func (s *tour) tidied(key string, value any) any {
 		}
 		return s.tidy(value)
 	case json.Number:
-		if (key == "created" || key == "created_at") && len(value) >= 10 { // a time, as OpenAI has it
+		if (key == "created" || key == "created_at") && len(value) >= 10 { // a Unix time, as in OpenAI's format
 			return json.Number("1768473000")
 		}
 	}
 	return value
 }
 
-// tidy puts into a text what the document has in place of ids and addresses.
+// tidy replaces IDs, times and addresses in a text by those of the document.
 func (s *tour) tidy(text string) string {
 	text = anyUUID.ReplaceAllStringFunc(text, func(id string) string {
 		if strings.HasPrefix(id, exampleID[:32]) {
@@ -211,7 +212,8 @@ func (s *tour) tidy(text string) string {
 	return tableEnd.ReplaceAllString(text, ",0.8,2026-01-15 10:30:00")
 }
 
-// newID is made of the example in which an id is met first, so that another step of the tour changes no other example.
+// newID derives an ID from the example in which it first occurs. A new step of the tour then leaves other examples
+// unchanged.
 func (s *tour) newID() string {
 	taken := slices.Collect(maps.Values(s.ids))
 	for n := 0; ; n++ {
@@ -224,7 +226,7 @@ func (s *tour) newID() string {
 	}
 }
 
-// node is a value as YAML, its fields in the order of the schema, on one line where that is not long.
+// node returns a value as YAML, with its fields in the order of the schema, on one line if it is short.
 func (e *examples) node(value any, schema *yaml.Node) *yaml.Node {
 	schema = e.resolve(schema)
 	var made *yaml.Node
@@ -267,7 +269,7 @@ func (e *examples) node(value any, schema *yaml.Node) *yaml.Node {
 	return made
 }
 
-// plainScalar is a scalar that YAML knows.
+// plainScalar converts a value to a type that YAML can encode.
 func plainScalar(value any) any {
 	number, isNumber := value.(json.Number)
 	if !isNumber {
@@ -279,7 +281,7 @@ func plainScalar(value any) any {
 	return must(number.Float64())
 }
 
-// variant is the one of a schema's that has all fields of the value.
+// variant returns the alternative of a schema that has all fields of the value.
 func (e *examples) variant(schema *yaml.Node, value object) *yaml.Node {
 	for _, one := range contents(nodeAt(schema, "oneOf")) {
 		one = e.resolve(one)
@@ -326,7 +328,7 @@ func same(a, b *yaml.Node) bool {
 
 func scalar(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: text} }
 
-// nodeAt descends a mapping by its keys; nil where there is no such place.
+// nodeAt follows the keys through nested mappings. It returns nil if there is no such node.
 func nodeAt(node *yaml.Node, keys ...string) *yaml.Node {
 	for _, key := range keys {
 		var found *yaml.Node
@@ -342,7 +344,7 @@ func nodeAt(node *yaml.Node, keys ...string) *yaml.Node {
 	return node
 }
 
-// pairs are the keys and values of a mapping, in order; of anything else there are none.
+// pairs iterates over the keys and values of a mapping, in order. Other nodes have none.
 func pairs(node *yaml.Node) func(yield func(string, *yaml.Node) bool) {
 	return func(yield func(string, *yaml.Node) bool) {
 		if node != nil && node.Kind == yaml.AliasNode {

@@ -22,14 +22,14 @@ import (
 // recording rewrites the document's examples (make examples).
 var recording = flag.Bool("record", false, "rewrite the examples of api/openapi.yaml")
 
-// The examples of the document are what a server answers: a tour goes through all operations, and each example is held against the answer that it
-// is taken from, whatever differs from run to run aside.
+// The examples of the document are responses of the server. The tour calls every operation and compares each example
+// with the recorded response, except for values that differ between runs.
 func TestTheExamplesAreWhatTheServerAnswers(t *testing.T) {
 	t.Parallel()
 	s := newTour(t)
 	s.knowledge()
 	s.conversations()
-	s.records() // before what may have to be asked several times
+	s.records() // first, because later steps may repeat requests
 	s.streams()
 	s.settings()
 	s.browsers()
@@ -40,24 +40,24 @@ func TestTheExamplesAreWhatTheServerAnswers(t *testing.T) {
 	s.compare(readExamples(t))
 }
 
-// tour goes through all operations as one who has the admin key.
+// tour calls all operations with the admin key.
 type tour struct {
 	caller
 	began time.Time
-	// ids are those of the answers, as the document has them.
+	// ids maps IDs of responses to IDs of the document.
 	ids  map[string]string
 	kept *[]kept
-	// at is the example that is made tidy.
+	// at is the example that is being normalized.
 	at string
 }
 
-// kept is what becomes an example: JSON.
+// kept are the recorded examples, as JSON.
 type kept struct {
 	name string
 	body []byte
 }
 
-// Ids that the document's parameters and schemas have too.
+// IDs that also occur in the document's parameters and schemas.
 const (
 	exampleID             = "019bc0a4-7c10-7f3a-8d55-1b2f6a1c%04x"
 	theBot                = 0x0e00
@@ -98,10 +98,10 @@ func newTour(t *testing.T) *tour {
 	return s
 }
 
-// name gives an id of the tour its place among those of the document.
+// name maps an ID of the tour to one of the IDs above.
 func (s *tour) name(as int, id string) { s.ids[id] = fmt.Sprintf(exampleID, as) }
 
-// tell asks, and keeps both the body and the answer as examples: of a request as startConversationRequest, of an answer as
+// tell sends a request and records its body and its response as examples, such as startConversationRequest and
 // startConversation201.
 func (s *tour) tell(operation, method, path string, body any, status int, options ...option) object {
 	s.t.Helper()
@@ -131,7 +131,7 @@ func (a answer) isJSON() bool {
 	return strings.HasPrefix(a.header.Get("Content-Type"), "application/json")
 }
 
-// refuse asks in vain, and keeps the problem as an example of its own name.
+// refuse sends a request that must fail, and records the problem as an example with its own name.
 func (s *tour) refuse(name, method, path string, body any, status int, options ...option) {
 	s.t.Helper()
 	got := s.call(method, path, body, append([]option{withHeader("X-Request-Id", fmt.Sprintf(exampleID, theRequest))}, options...)...)
@@ -141,14 +141,14 @@ func (s *tour) refuse(name, method, path string, body any, status int, options .
 	s.keep(name, got.body)
 }
 
-// refuseAtLast asks until it has been too often.
+// refuseAtLast repeats a request until it exceeds its rate limit.
 func (s *tour) refuseAtLast(name, method, path string, body any) {
 	s.t.Helper()
 	eventually(s.t, name, func() bool { return s.call(method, path, body).status == http.StatusTooManyRequests })
 	s.refuse(name, method, path, body, http.StatusTooManyRequests)
 }
 
-// keep has something become an example: bytes are JSON already, a string is a text.
+// keep records an example. Bytes are JSON, a string is text.
 func (s *tour) keep(name string, value any) {
 	body, isJSON := value.([]byte)
 	if !isJSON {
@@ -220,7 +220,8 @@ func (s *tour) streams() {
 	s.tell("cancelRun", "POST", "/api/runs/"+text(slow, "run_id")+"/cancel/", nil, 200)
 }
 
-// streamInEvents repeats a request until its stream has that many events: pieces that are written while nobody reads come as one.
+// streamInEvents repeats a request until its stream has that many events. Deltas that are written before the stream
+// is read arrive as one event.
 func (s *tour) streamInEvents(operation, path string, body object, events int) answer {
 	s.t.Helper()
 	var stream answer
@@ -232,7 +233,7 @@ func (s *tour) streamInEvents(operation, path string, body object, events int) a
 	return stream
 }
 
-// stream fails the test unless the answer is one.
+// stream fails the test unless the response is a stream.
 func (a answer) stream() answer {
 	a.t.Helper()
 	if a.status != http.StatusOK {
@@ -241,7 +242,7 @@ func (a answer) stream() answer {
 	return a
 }
 
-// keepEvents keeps the first event of a stream and the last.
+// keepEvents records the first and the last event of a stream.
 func (s *tour) keepEvents(operation string, stream answer) {
 	events := stream.events()
 	s.keep(operation+"Event", events[0].data)
@@ -343,7 +344,7 @@ func (s *tour) refusals() {
 	bob.refuseAtLast("openaiRateLimited", "POST", chats, object{})
 }
 
-// socket plays the dialogue that connect's description shows, until nothing in it came too late.
+// socket records the dialogue in the description of connect. It repeats the dialogue until no frame arrived too late.
 func (s *tour) socket() {
 	s.t.Helper()
 	var said string
@@ -391,7 +392,7 @@ func (s *tour) dialogue() string {
 	return said.String()
 }
 
-// real returns the id that the document has in that place.
+// real returns the ID that the tour has in place of one of the document's.
 func (s *tour) real(place int) string {
 	for id, as := range s.ids {
 		if as == fmt.Sprintf(exampleID, place) {

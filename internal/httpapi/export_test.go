@@ -33,7 +33,7 @@ func RereadTime(text string) (again string, at time.Time, err error) {
 // ToAPIRecord is compared with recordfile.AppendLine.
 var ToAPIRecord = toAPIRecord
 
-// CompletionDelta returns the stream of a delta, and the stream that encoding/json gives of the generated type.
+// CompletionDelta returns a delta as it is streamed, and as encoding/json encodes the generated type.
 func CompletionDelta(text string) (stream, want string, err error) {
 	w := httptest.NewRecorder()
 	events, err := newCompletionEvents(deadlines{w}, &reply.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
@@ -52,7 +52,7 @@ type deadlines struct{ *httptest.ResponseRecorder }
 
 func (deadlines) SetWriteDeadline(time.Time) error { return nil }
 
-// WriteHistory writes a page of the history. The messages are as PostgreSQL sends them, newest first.
+// WriteHistory writes a page of the history. The messages are newest first, as PostgreSQL returns them.
 func WriteHistory(w http.ResponseWriter, messages []chat.StoredMessage) error {
 	page := newHistoryPage()
 	for _, message := range messages {

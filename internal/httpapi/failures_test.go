@@ -13,10 +13,10 @@ import (
 	"parley/internal/localpg"
 )
 
-// serveOnItsOwn starts a server on a PostgreSQL of its own, and returns what stops that one.
+// serveOnItsOwn starts a server with its own PostgreSQL, and returns a function that stops PostgreSQL.
 func serveOnItsOwn(t *testing.T) (*server, func()) {
 	t.Helper()
-	dir := must(os.MkdirTemp("/tmp", "parley-test-")) // a short name, which PostgreSQL's own user may enter
+	dir := must(os.MkdirTemp("/tmp", "parley-test-")) // PostgreSQL requires a short path, and its user must have access
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -30,8 +30,7 @@ func serveOnItsOwn(t *testing.T) (*server, func()) {
 	return serveWith(t, settings{database: postgres.URL("postgres"), connections: 4}), stop
 }
 
-// Without its database every operation says that it cannot do this now, and when to come again; the service's own pages
-// need none.
+// Without the database, every secured operation is 503 with Retry-After. Public operations do not need the database.
 func TestOperationsAnswer503WithoutTheDatabase(t *testing.T) {
 	t.Parallel()
 	s, stop := serveOnItsOwn(t)
@@ -56,8 +55,7 @@ func TestOperationsAnswer503WithoutTheDatabase(t *testing.T) {
 	s.call(http.MethodGet, "/ws", nil, upgrade).wantProblem(503, "unavailable", "")
 }
 
-// What the server cannot make sense of is its own mistake: the caller hears so and nothing of the cause, which the log has
-// under the request's id.
+// The response to an unexpected error exposes nothing of the cause. The log has the cause with the request ID.
 func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
@@ -66,7 +64,8 @@ func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 	admin := s.organization().as("admin", auth.Admin)
 	there := admin.one()
 	admin.settle()
-	// The first tables are those without which nobody is known: first all the others are gone, then they too.
+	// Authentication needs the first tables. They are renamed last, so that both authentication and the operations
+	// themselves fail.
 	first := []string{"organizations", "users", "api_keys"}
 	met := map[string]bool{}
 	for stage, which := range []string{"NOT tablename = ANY($1)", "tablename = ANY($1)"} {
@@ -76,7 +75,7 @@ func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 		}
 		for _, op := range operations {
 			got := op.send(admin, op.target(there, ""), op.anyBody(there))
-			// A cached key stays valid for a moment after its table is gone.
+			// A cached key remains valid for a moment after its table is renamed.
 			for end := time.Now().Add(10 * time.Second); isLast && op.isSecured && got.status < 500 && time.Now().Before(end); {
 				got = op.send(admin, op.target(there, ""), op.anyBody(there))
 			}
@@ -99,7 +98,7 @@ func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 	}
 }
 
-// A completion that is not streamed is not waited for without end: its caller hears of the run, which goes on.
+// A completion without a stream ends at the reply timeout. The problem names the run, which continues.
 func TestCompletionTimeoutLeavesTheRunInProgress(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{replyTimeout: 300 * time.Millisecond}).organization()

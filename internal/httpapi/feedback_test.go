@@ -13,8 +13,8 @@ func (c caller) rate(message string, feedback any) object {
 	return c.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).wantStatus(http.StatusOK)
 }
 
-// Feedback is shown wherever the message is, and in the record of its exchange; the last one counts, and null takes it
-// back.
+// Feedback is returned with the message in every response, and in the record of its exchange. The latest feedback
+// applies, and null removes it.
 func TestFeedbackIsReturnedWithTheMessageAndItsRecord(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat, auth.RecordsRead)
@@ -58,7 +58,7 @@ func TestFeedbackIsReturnedWithTheMessageAndItsRecord(t *testing.T) {
 			t.Errorf("%v: the statistics have %v", feedback, totals)
 		}
 	}
-	// Nothing else has changed: what comes after has its place, nobody has more to read.
+	// Feedback changes neither the order of messages nor the unread counts.
 	if sent := alice.ask(conversation, "Bye"); number(sent, "seq") != 5 {
 		t.Errorf("%v", sent)
 	}
@@ -67,7 +67,7 @@ func TestFeedbackIsReturnedWithTheMessageAndItsRecord(t *testing.T) {
 	}
 }
 
-// A message of the user's or the staff's may be liked as well, and has no record.
+// Messages of users and agents can have feedback too. They have no record.
 func TestFeedbackIsAcceptedForAnyMessage(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -85,7 +85,7 @@ func TestFeedbackIsAcceptedForAnyMessage(t *testing.T) {
 	}
 }
 
-// Invalid feedback is refused, and changes nothing.
+// Invalid feedback is refused and changes nothing.
 func TestInvalidFeedbackIsRejected(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -105,7 +105,7 @@ func TestInvalidFeedbackIsRejected(t *testing.T) {
 	}
 }
 
-// Feedback is for those who may read the message: its user and the staff.
+// Callers who may read a message may rate it: its user and the staff.
 func TestFeedbackRequiresReadAccessToTheMessage(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -125,7 +125,7 @@ func TestFeedbackRequiresReadAccessToTheMessage(t *testing.T) {
 	}
 }
 
-// Feedback at once leaves the message and its record with the same one.
+// After concurrent feedback, the message and its record have the same value.
 func TestConcurrentFeedbackKeepsMessageAndRecordConsistent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

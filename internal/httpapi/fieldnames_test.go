@@ -17,13 +17,13 @@ import (
 	"parley/internal/auth"
 )
 
-// field is a property of a body, with the names of the properties on the way to it.
+// field is a property of a body, with the names of the enclosing properties.
 type field struct {
 	pointer    string
 	schema     *openapi3.Schema
 	isRequired bool
 	isFree     bool           // part of free JSON
-	examples   map[string]any // by the pointers of the objects around it
+	examples   map[string]any // by the pointers of the enclosing objects
 }
 
 // fieldsOf returns the properties of a body at any depth.
@@ -49,7 +49,7 @@ func nestedFields(schema *openapi3.Schema, parent field) []field {
 	return found
 }
 
-// bodyWith returns a valid body in which the objects around a field are there.
+// bodyWith returns a valid body that contains the objects that enclose a field.
 func (op operation) bodyWith(f field, there things) object {
 	body := op.bodyOf(there)
 	for _, pointer := range slices.SortedFunc(maps.Keys(f.examples), func(a, b string) int { return len(a) - len(b) }) {
@@ -61,7 +61,7 @@ func (op operation) bodyWith(f field, there things) object {
 	return body
 }
 
-// at reads a place of a body.
+// at returns the value at a pointer of a body.
 func at(body any, pointer string) any {
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
 		switch value := body.(type) {
@@ -87,7 +87,7 @@ func snakeCase(pointer string) string {
 	return pointer[:at] + strings.ToLower(upper.ReplaceAllString(pointer[at:], "_$0"))
 }
 
-// eachField calls a function for each property of each body, with a caller that may do everything.
+// eachField calls visit for each property of each body, with an admin as caller.
 func eachField(t *testing.T, visit func(op operation, f field, admin caller, there things)) int {
 	t.Helper()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -105,8 +105,8 @@ func eachField(t *testing.T, visit func(op operation, f field, admin caller, the
 	return fields
 }
 
-// Every camelCase field is accepted in snake_case: violations are found, and name the declared field.
-// Beside the camelCase one, the other one does not count.
+// Every camelCase field is accepted in snake_case. Violations name the declared field. If both spellings are given,
+// the snake_case one is ignored.
 func TestEachFieldIsAcceptedInSnakeCase(t *testing.T) {
 	t.Parallel()
 	tried := 0
@@ -186,7 +186,7 @@ func TestNullsAreAbsentAndWholeNumbersAreIntegers(t *testing.T) {
 	}
 }
 
-// Each older spelling does what the newer one does, which wins where both are there.
+// A deprecated field has the effect of its replacement. If both are given, the replacement takes precedence.
 func TestDeprecatedFieldsHaveTheEffectOfTheirReplacements(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -248,7 +248,7 @@ func TestDeprecatedFieldsHaveTheEffectOfTheirReplacements(t *testing.T) {
 	}
 }
 
-// Keys that are the caller's own are never renamed, also where others beside them are.
+// Keys in free-form objects are never renamed, even if siblings of these objects are.
 func TestKeysInFreeObjectsAreNeverRenamed(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -267,13 +267,13 @@ func TestKeysInFreeObjectsAreNeverRenamed(t *testing.T) {
 	if history := alice.history(id); !equalJSON(history[len(history)-1]["metadata"], want) {
 		t.Errorf("metadata is %v", history[len(history)-1]["metadata"])
 	}
-	// What queryMetadata is checked for is checked there too.
+	// Validation of queryMetadata applies to the deprecated spelling, too.
 	alice.call(http.MethodPost, "/api/messages/", `{"conversation":"`+id+`","query_metadata":{"knowledge_bases":7}}`).wantProblem(400, "invalid_message", "/queryMetadata/knowledge_bases")
-	// The Conversations family has one spelling only, and ignores what it does not know.
+	// The Conversations family has one spelling of each field and ignores others.
 	alice.call(http.MethodPost, "/api/conversations/start", `{"botId":"nobody","is_streaming":7}`).wantStatus(201)
 }
 
-// An Idempotency-Key goes by the bytes that were sent.
+// Idempotency-Keys compare the bytes of the body as sent.
 func TestIdempotencyKeysCompareTheBytesOfBodies(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -286,7 +286,7 @@ func TestIdempotencyKeysCompareTheBytesOfBodies(t *testing.T) {
 		t.Errorf("first %s, again %s", first.body, again.body)
 	}
 	alice.call(http.MethodPost, "/api/messages/", string(newer), withHeader("Idempotency-Key", "k")).wantProblem(422, "unprocessable", "")
-	// The path's other spellings are the same path.
+	// All aliases of a path share their Idempotency-Keys.
 	for _, path := range []string{"/api/messages", "/api/v1/messages/", "/api/v1/messages"} {
 		if got := alice.call(http.MethodPost, path, string(older), withHeader("Idempotency-Key", "k")); got.wantStatus(201)["id"] != first.json()["id"] {
 			t.Errorf("%s: %s", path, got.body)
@@ -322,7 +322,7 @@ func toSnakeCase(value any, schema *openapi3.Schema) any {
 
 var changing = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|(prefix|key|token|ticket|slug)":"[^"]*|"seq":\d+|"count":\d+`)
 
-// The whole of a body in snake_case does what it does in camelCase.
+// A body that is entirely in snake_case has the same effect as in camelCase.
 func TestSnakeCaseBodiesHaveTheSameEffect(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)

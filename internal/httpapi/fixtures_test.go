@@ -18,10 +18,10 @@ import (
 // scopesWithoutAgent are the scopes that do not give access to conversations of other users.
 var scopesWithoutAgent = []auth.Scope{auth.Chat, auth.RecordsRead, auth.RecordsWrite, auth.Manage}
 
-// things are ids by what they are of: the collection that a path has them in, or for bodies and queries the noun.
+// things are IDs of resources by kind. The kind is the collection in the path of the resource, such as conversations.
 type things map[string]string
 
-// nothing is one of each that does not exist.
+// nothing returns an unknown ID of each kind.
 func nothing() things {
 	all := things{}
 	for _, kind := range []string{"conversations", "messages", "runs", "chatbots", "faqs", "web-chats", "api-keys", "contacts", "inboxes", "attachments", "records"} {
@@ -31,8 +31,8 @@ func nothing() things {
 	return all
 }
 
-// one makes one of each for the caller: a chatbot with an FAQ, a conversation with it and an answered message that has an
-// attachment and a sender, a web chat, its inbox and a key.
+// one creates a resource of each kind for the caller: a chatbot with an FAQ, a conversation with an answered message
+// that has an attachment and a sender, and a web chat with its inbox and a key.
 func (c caller) one() things {
 	c.t.Helper()
 	all := things{"problems": "not_found"}
@@ -58,7 +58,7 @@ func (c caller) one() things {
 	return all
 }
 
-// kindOf returns what kind of id a path parameter is: that of the collection before it. A model is a chatbot.
+// kindOf returns the kind of a path parameter's ID: the collection before it. A model is a chatbot.
 func kindOf(path, parameter string) string {
 	before, _, _ := strings.Cut(path, "/{"+parameter+"}")
 	if kind := before[strings.LastIndex(before, "/")+1:]; kind != "models" {
@@ -67,7 +67,7 @@ func kindOf(path, parameter string) string {
 	return "chatbots"
 }
 
-// kinds maps properties of bodies and query parameters to the kinds of ids they hold.
+// kinds maps properties of bodies and query parameters to the kinds of their IDs.
 var kinds = map[string]string{
 	"conversation": "conversations", "conversation_id": "conversations", "session_id": "conversations",
 	"bot_id": "chatbots", "chatbot": "chatbots", "model": "chatbots",
@@ -75,16 +75,16 @@ var kinds = map[string]string{
 	"inbox": "inboxes", "inboxes": "inboxes",
 }
 
-// singleTarget are the operations whose body names exactly one of several resources.
+// singleTarget are operations whose body must name exactly one of several resources.
 var singleTarget = map[string]bool{"createClientToken": true, "createWsTicket": true}
 
-// days are the query's parameters that the document requires: days between which all of a test's is done.
+// days are values of required query parameters, around the time of the test.
 var days = map[string]string{
 	"startDate": time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly),
 	"endDate":   time.Now().UTC().AddDate(0, 0, 2).Format(time.DateOnly),
 }
 
-// target is an operation's path and a query, to which the parameters are added that are required and not in it.
+// target returns an operation's path and query. It adds the required parameters that the query lacks.
 func (op operation) target(all things, query string) string {
 	for _, parameter := range op.in("query") {
 		if parameter.Required && !strings.HasPrefix("&"+query, "&"+parameter.Name+"=") {
@@ -97,7 +97,7 @@ func (op operation) target(all things, query string) string {
 	return op.pathOf(all) + "?" + query
 }
 
-// pathOf fills an operation's path.
+// pathOf returns an operation's path with its IDs.
 func (op operation) pathOf(all things) string {
 	path := op.path
 	for _, parameter := range op.in("path") {
@@ -110,7 +110,7 @@ func (op operation) pathOf(all things) string {
 	return path
 }
 
-// needed are fields of a good body that its schema does not require, by operation.
+// needed are fields of a valid body that its schema does not require, by operation.
 var needed = map[string]object{
 	"startConversation":    {"initial_message": "Hello"},
 	"sendMessage":          {"content": "Hello"},
@@ -118,8 +118,8 @@ var needed = map[string]object{
 	"createChatCompletion": {"messages": []any{object{"role": "user", "content": "Hello"}}},
 }
 
-// bodyOf is a good body for an operation: its required fields, with the examples of their schemas and
-// ids of ours.
+// bodyOf returns a valid body for an operation: its required fields, with the examples of their schemas and the given
+// IDs.
 func (op operation) bodyOf(all things) object {
 	schema := op.jsonBody()
 	if schema == nil {
@@ -134,8 +134,8 @@ func (op operation) bodyOf(all things) object {
 	return body
 }
 
-// sampleOf is a valid value: the example of a schema, or a list or an object of such values. An object
-// that requires no property has all.
+// sampleOf returns a valid value for a schema: its example, or a list or an object of such values. An object that
+// requires no property has all properties.
 func sampleOf(schema *openapi3.Schema) any {
 	switch {
 	case schema.Example != nil:
@@ -154,7 +154,7 @@ func sampleOf(schema *openapi3.Schema) any {
 	return sample
 }
 
-// fillIDs puts ids of ours where a body has examples.
+// fillIDs replaces the IDs of examples in a body by the given ones.
 func fillIDs(value any, all things) {
 	switch value := value.(type) {
 	case object:
@@ -172,15 +172,15 @@ func fillIDs(value any, all things) {
 	}
 }
 
-// place is somewhere in a request where an id is asked for.
+// place is a position in a request that takes an ID.
 type place struct {
 	name string
 	kind string
-	// put returns the request with that id there and all else good.
+	// put returns an otherwise valid request with an ID at that place.
 	put func(base things, id string) (path string, body any)
 }
 
-// places are all where the operation takes an id.
+// places returns all places where the operation takes an ID.
 func (op operation) places() []place {
 	var found []place
 	for _, parameter := range op.in("path") {
@@ -238,7 +238,7 @@ func (op operation) bodyPlaces(schema *openapi3.Schema, pointer string) []place 
 	return found
 }
 
-// anyBody is a good body, nil for operations without.
+// anyBody returns a valid body, or nil for operations without a body.
 func (op operation) anyBody(all things) any {
 	if body := op.bodyOf(all); body != nil {
 		return body
@@ -246,7 +246,8 @@ func (op operation) anyBody(all things) any {
 	return nil
 }
 
-// send sends a request of the operation, an upload with a file of one row, and for a WebSocket the wish for one.
+// send sends a request of the operation. An upload has a file with one row, and a WebSocket operation the upgrade
+// headers.
 func (op operation) send(c caller, path string, body any, options ...option) answer {
 	c.t.Helper()
 	if op.isUpload() && body == nil {
@@ -259,7 +260,7 @@ func (op operation) send(c caller, path string, body any, options ...option) ans
 	return c.call(op.method, path, body, options...)
 }
 
-// upgrade asks for a WebSocket.
+// upgrade adds the headers of a WebSocket handshake.
 func upgrade(request *http.Request) {
 	for name, value := range map[string]string{
 		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
@@ -268,7 +269,7 @@ func upgrade(request *http.Request) {
 	}
 }
 
-// set puts a value at a place of a body; objects and lists on the way there are made.
+// set stores a value at a pointer of a body and creates missing objects and lists on the way.
 func set(body object, pointer string, value any) {
 	parts := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
 	for i, part := range parts[:len(parts)-1] {

@@ -12,8 +12,8 @@ import (
 	"parley/internal/auth"
 )
 
-// equalJSON compares two JSON values as such: 1e5 is 100000, the order of keys does not matter, their case does, and no
-// number is rounded.
+// equalJSON reports whether two JSON values are equal. 1e5 equals 100000, the order of keys is ignored, their case is
+// not, and no number is rounded.
 func equalJSON(a, b any) bool {
 	switch a := a.(type) {
 	case object:
@@ -61,7 +61,7 @@ func decode(t *testing.T, raw string) any {
 	return value
 }
 
-// Free objects come back equal as JSON, whatever is in them: large numbers, keys in any case, nesting.
+// Free-form objects are returned equal as JSON, including large numbers, keys in any case and nesting.
 func TestFreeObjectsAreReturnedUnchanged(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -92,7 +92,7 @@ func TestFreeObjectsAreReturnedUnchanged(t *testing.T) {
 			}
 		}
 	}
-	// Absent is null in the one family and empty in the other.
+	// An absent object is null in the Chatbots family and empty in the Conversations family.
 	alice.sendMessage(id, "Hi")
 	history := alice.history(id)
 	newest := history[len(history)-1]
@@ -127,7 +127,7 @@ func TestCanvasAcceptsAnyType(t *testing.T) {
 	}
 }
 
-// What the bot's retrieval understands of queryMetadata is checked where it is there; all else passes.
+// The conditions of queryMetadata that restrict retrieval are validated. Other content is accepted.
 func TestKnownQueryMetadataIsValidated(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

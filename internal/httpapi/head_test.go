@@ -9,10 +9,10 @@ import (
 	"parley/internal/auth"
 )
 
-// varyingHeaders are the headers that differ between two equal requests.
+// varyingHeaders are headers that differ between two equal requests.
 var varyingHeaders = []string{"Date", "X-Request-Id", "Ratelimit", "Content-Length", "Transfer-Encoding"}
 
-// HEAD is answered wherever GET is, by the same rules and with the same status and headers, without a body.
+// HEAD is accepted wherever GET is, with the same rules, status and headers, and without a body.
 func TestHeadIsAnsweredLikeGet(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -33,7 +33,7 @@ func TestHeadIsAnsweredLikeGet(t *testing.T) {
 		for name, key := range map[string][]option{
 			"a key": {withHeader("Authorization", "Api-Key "+admin.key)}, "a wrong key": {withHeader("Authorization", "Api-Key x.y")}, "none": nil,
 		} {
-			key = append(key, withHeader("Accept-Encoding", "identity")) // Go asks for gzip with GET only
+			key = append(key, withHeader("Accept-Encoding", "identity")) // Go requests gzip for GET only
 			get, head := s.call(http.MethodGet, path, nil, key...), s.call(http.MethodHead, path, nil, key...)
 			if head.status != get.status || len(head.body) > 0 {
 				t.Errorf("%s with %s: GET is %d, HEAD %d %q", path, name, get.status, head.status, head.body)
@@ -45,13 +45,13 @@ func TestHeadIsAnsweredLikeGet(t *testing.T) {
 			}
 		}
 	}
-	// A body that is small enough has a length.
+	// A small body has a Content-Length.
 	if get, head := s.call(http.MethodGet, "/healthz", nil), s.call(http.MethodHead, "/healthz", nil); head.header.Get("Content-Length") != get.header.Get("Content-Length") {
 		t.Errorf("the lengths are %v and %v", get.header, head.header)
 	}
 }
 
-// HEAD of a stream ends after its headers, though its reply is being written, and HEAD of an export exports nothing.
+// HEAD of a stream ends after the headers, even during the reply. HEAD of an export exports nothing.
 func TestHeadOfAStreamHasNoEffect(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -13,7 +13,8 @@ import (
 
 const sixDigits = "2006-01-02T15:04:05.000000Z"
 
-// A message of the history has the reference's fields and what the contract adds, and the older family's names.
+// A message of the history has the fields of the reference, the additions of the contract, and the field names of the
+// Conversations family.
 func TestHistoryHasTheFieldsOfTheReference(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -35,14 +36,14 @@ func TestHistoryHasTheFieldsOfTheReference(t *testing.T) {
 	if messages[0]["id"] != sent["message_id"] || messages[0]["timestamp"] != sent["timestamp"] {
 		t.Errorf("sent %v, shown %v", sent, messages[0])
 	}
-	// The staff's message is not for the bot to answer.
+	// A message of the staff is not answered by the bot.
 	if n := query[int](o.server, "SELECT count(*) FROM runs"); n != 1 {
 		t.Errorf("there are %d runs", n)
 	}
 }
 
-// Limits and bounds, alone and together: all bounds are exclusive, a lower bound turns the direction, and has_more
-// speaks of that direction.
+// The history is limited by number and by bounds, also combined. All bounds are exclusive, a lower bound reverses the
+// direction, and has_more refers to that direction.
 func TestHistoryIsLimited(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -63,10 +64,10 @@ func TestHistoryIsLimited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere := at.In(time.FixedZone("", 8*3600)).Format(time.RFC3339Nano) // the same time on another clock
+	elsewhere := at.In(time.FixedZone("", 8*3600)).Format(time.RFC3339Nano) // the same time in another zone
 	for _, c := range []struct {
 		query       []string
-		first, last int // 0: none
+		first, last int // 0: not set
 		hasMore     bool
 	}{
 		{nil, 54, 103, true},
@@ -103,7 +104,7 @@ func TestHistoryIsLimited(t *testing.T) {
 		{[]string{"after=" + times[12], "after_seq=10", "before_seq=15"}, 13, 14, false},
 		{[]string{"before=" + times[12], "before_seq=10", "limit=2"}, 8, 9, true},
 		{[]string{"before=" + times[10], "before_seq=12", "limit=2"}, 8, 9, true},
-		// Between two microseconds.
+		// A bound between two microseconds.
 		{[]string{"before=" + shifted(10, 300), "limit=1"}, 10, 10, true},
 		{[]string{"before=" + shifted(10, -300), "limit=1"}, 9, 9, true},
 		{[]string{"after=" + shifted(10, 300), "limit=1"}, 11, 11, true},
@@ -132,8 +133,8 @@ func TestHistoryIsLimited(t *testing.T) {
 	}
 }
 
-// A message's time is strictly later than that of the one before, even when the clock stands still or has been set back:
-// then it is a microsecond later.
+// Each message is strictly later than the one before. If the clock stands still or was set back, it is one
+// microsecond later.
 func TestTimesIncreaseWhenTheClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

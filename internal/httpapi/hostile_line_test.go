@@ -17,7 +17,7 @@ import (
 	"parley/internal/contracttest"
 )
 
-// attempt is a request as it goes over the wire, right or wrong.
+// attempt is a request as it is sent, valid or invalid.
 type attempt struct {
 	op      operation
 	method  string
@@ -25,8 +25,8 @@ type attempt struct {
 	proto   string
 	headers [][2]string
 	body    []byte
-	chunks  string // the body as it is sent in chunks; empty: it has a length
-	isFoul  bool   // what follows it on its connection may be taken for a part of it
+	chunks  string // the chunked body; empty: the body has a Content-Length
+	isFoul  bool   // the server may read the bytes that follow as a part of the request
 }
 
 func (a *attempt) set(name, value string) {
@@ -38,7 +38,7 @@ func (a *attempt) drop(name string) {
 	a.headers = slices.DeleteFunc(a.headers, func(one [2]string) bool { return strings.EqualFold(one[0], name) })
 }
 
-// bytes are what is sent.
+// bytes returns the bytes that are sent.
 func (a *attempt) bytes() []byte {
 	var all bytes.Buffer
 	fmt.Fprintf(&all, "%s %s %s\r\n", a.method, a.target, a.proto)
@@ -56,10 +56,10 @@ func (a *attempt) bytes() []byte {
 	return all.Bytes()
 }
 
-// responseTimeout is how long a response may take.
+// responseTimeout is the maximum duration of a response.
 const responseTimeout = 20 * time.Second
 
-// line is a connection to a server, replaced when it is broken.
+// line is a connection to a server. It is reopened after it was closed.
 type line struct {
 	server *server
 	conn   *net.TCPConn
@@ -70,7 +70,7 @@ func dial(s *server) *line { return &line{server: s} }
 
 func (l *line) close() {
 	if l.conn != nil {
-		_ = l.conn.SetLinger(0) // no port waits for its end
+		_ = l.conn.SetLinger(0) // leave no socket in TIME_WAIT
 		_ = l.conn.Close()
 		l.conn = nil
 	}
@@ -89,7 +89,8 @@ func (l *line) open() error {
 	return nil
 }
 
-// send sends a request and reads the answer to it; after a foul one all that comes until the server has enough.
+// send sends a request and reads its response. After a request that breaks the framing, it reads all responses until
+// the server closes the connection.
 func (l *line) send(a *attempt) ([]answer, error) {
 	if a.isFoul {
 		l.close()
@@ -99,7 +100,7 @@ func (l *line) send(a *attempt) ([]answer, error) {
 		return nil, err
 	}
 	_ = l.conn.SetDeadline(time.Now().Add(responseTimeout))
-	_, _ = l.conn.Write(a.bytes()) // a server that has enough may close before the end
+	_, _ = l.conn.Write(a.bytes()) // the server may close the connection before it has read everything
 	var got []answer
 	for {
 		if a.isFoul {
@@ -111,7 +112,7 @@ func (l *line) send(a *attempt) ([]answer, error) {
 			if a.isFoul && !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errBrokenOff) {
 				return got, nil
 			}
-			if !isFresh && !a.isFoul { // the server had closed it
+			if !isFresh && !a.isFoul { // the server had closed the idle connection
 				return l.send(a)
 			}
 			return got, fmt.Errorf("no answer: %w", err)
@@ -127,7 +128,8 @@ func (l *line) send(a *attempt) ([]answer, error) {
 	}
 }
 
-// giveUp ends what is sent when nothing comes for a moment: a server that was promised more would wait for it.
+// giveUp closes the sending side if no response begins within a moment. Otherwise the server would wait for the rest
+// of the body.
 func (l *line) giveUp() {
 	_ = l.conn.SetReadDeadline(time.Now().Add(moment))
 	if _, err := l.reader.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -136,10 +138,10 @@ func (l *line) giveUp() {
 	_ = l.conn.SetReadDeadline(time.Now().Add(responseTimeout))
 }
 
-// moment is longer than answers take, mostly.
+// moment is longer than most responses take.
 const moment = 50 * time.Millisecond
 
-// errBrokenOff is that an answer was broken off in its middle, as exports and streams are.
+// errBrokenOff is returned for responses that end in the middle, as exports and streams can.
 var errBrokenOff = errors.New("broken off")
 
 func (l *line) read(a *attempt) (answer, error) {
@@ -170,17 +172,17 @@ func (l *line) read(a *attempt) (answer, error) {
 	}
 }
 
-// byTheLibrary are the responses that Go's HTTP server itself sends to malformed or unsupported HTTP: in plain
-// text, or to a wrong Expect none.
+// byTheLibrary are statuses of responses that Go's HTTP server itself sends for malformed or unsupported HTTP. They
+// are plain text, or empty for an unsupported Expect.
 var byTheLibrary = []int{400, 417, 431, 501, 505}
 
-// fits returns what is wrong with the response to a request.
+// fits returns an error unless the response is allowed for the request.
 func (h *hostility) fits(a *attempt, got answer) error {
 	if got.header.Get("X-Request-Id") == "" && slices.Contains(byTheLibrary, got.status) && (len(got.body) == 0 || strings.HasPrefix(got.header.Get("Content-Type"), "text/plain")) {
 		return nil
 	}
 	if a.method == http.MethodOptions && a.target == "*" {
-		return nil // of the server as a whole, which the library answers
+		return nil // OPTIONS * concerns the server as a whole; the library answers it
 	}
 	if bytes.Contains(got.body, []byte(untold)) {
 		return errors.New("it exposes data of another organization")
@@ -188,12 +190,12 @@ func (h *hostility) fits(a *attempt, got answer) error {
 	if got.status >= 500 && (got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "") {
 		return errors.New("it is a failure of the server's")
 	}
-	isNoRecord := got.header.Get("Content-Type") == "application/x-ndjson" // none of which are no lines
+	isNoRecord := got.header.Get("Content-Type") == "application/x-ndjson" // an export of no records has no lines
 	if got.status == http.StatusOK && len(got.body) == 0 && a.method != http.MethodHead && !isNoRecord {
 		return errors.New("it is a 200 that says nothing")
 	}
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(a.bytes())))
-	if err != nil || a.isFoul { // it may be the answer to anything
+	if err != nil || a.isFoul { // the response may belong to any request
 		path := "/docs/any"
 		if bytes.HasPrefix(got.body, []byte(`{"error":{`)) {
 			path = "/v1/any"
@@ -203,7 +205,7 @@ func (h *hostility) fits(a *attempt, got answer) error {
 	return contracttest.CheckResponse(request, &http.Response{StatusCode: got.status, Header: got.header}, got.body)
 }
 
-// onlyHead is HEAD, whose answers have no body, or nothing.
+// onlyHead returns HEAD, whose responses have no body, for HEAD and an empty string otherwise.
 func onlyHead(method string) string {
 	if method != http.MethodHead {
 		return ""

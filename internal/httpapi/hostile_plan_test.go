@@ -8,30 +8,31 @@ import (
 	"strings"
 )
 
-// battlefield is an organization that requests are made up for.
+// battlefield is an organization whose resources the generated requests use.
 type battlefield struct {
 	*hostility
 	organization organization
 	keys         map[string]caller
-	tokens       map[string]string // client tokens by what they are for
+	tokens       map[string]string // client tokens by the kind of their target
 	own          things
 }
 
-// plan is how a request is made up: a good one, and what is then done to it. The same plan makes the same request.
+// plan describes how a request is generated: a valid request and the mutations of it. Equal plans generate equal
+// requests.
 type plan struct {
 	op    operation
 	base  func() *attempt
 	steps []step
 }
 
-// step is something that is done to a request.
+// step is a mutation of a request.
 type step struct {
 	name string
 	seed uint64
 	do   func(r *rand.Rand, a *attempt)
 }
 
-// attempt makes the request.
+// attempt generates the request.
 func (p plan) attempt() *attempt {
 	a := p.base()
 	for _, step := range p.steps {
@@ -43,8 +44,8 @@ func (p plan) attempt() *attempt {
 	return a
 }
 
-// unwanted is what a request must not say, since another one would then wait for it: bots that take their time, and models
-// that are nowhere.
+// unwanted are parts of a body that would delay later requests: slow scripts, and models on servers that do not
+// exist. Each is replaced by a harmless value.
 var unwanted = map[string]string{`"openai"`: `"faq"`, "delayMs": "delay", "silentAfter": "silentBefore"}
 
 // String returns how to send the request by hand.
@@ -62,7 +63,7 @@ func (p plan) String() string {
 	return fmt.Sprintf("%s, with %s: the request%s, for printf %%b and nc:\n%q", p.op.id, strings.Join(names, ", "), note, sent)
 }
 
-// plan makes a plan up: one in five is for a good request, the others have up to four things done to them.
+// plan generates a plan. One in five is a valid request, the others have up to four mutations.
 func (f *battlefield) plan(r *rand.Rand) plan {
 	op := operations[r.IntN(len(operations))]
 	own := f.own
@@ -82,7 +83,7 @@ func (f *battlefield) plan(r *rand.Rand) plan {
 	return p
 }
 
-// credentials are an Authorization header: mostly one that opens all.
+// credentials returns a random Authorization header, mostly that of an admin.
 func (f *battlefield) credentials(r *rand.Rand) string {
 	switch r.IntN(12) {
 	case 0:
@@ -97,7 +98,7 @@ func (f *battlefield) credentials(r *rand.Rand) string {
 	return "Api-Key " + f.keys["admin"].key
 }
 
-// good is a request of an operation that has nothing wrong.
+// good returns a valid request of an operation.
 func (f *battlefield) good(op operation, own things, who string) *attempt {
 	a := &attempt{op: op, method: op.method, target: op.target(own, ""), proto: "HTTP/1.1", headers: [][2]string{{"Host", "parley.example"}}}
 	if who != "" {

@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// way is a way to spoil a request; make gives it what it needs to know of the field.
+// way is a named mutation of requests. make binds it to an organization.
 type way struct {
 	name string
 	make func(f *battlefield) func(r *rand.Rand, a *attempt)
 }
 
-// plain is a way that needs to know nothing.
+// plain returns a mutation that needs no data of the organization.
 func plain(name string, do func(r *rand.Rand, a *attempt)) way {
 	return way{name, func(*battlefield) func(*rand.Rand, *attempt) { return do }}
 }
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
-// texts are hostile to something that reads text.
+// texts are strings that break careless parsers.
 var texts = []string{
 	"", " ", "\t", "　", "\u200b", "\u202e\u2066", "\ufeff", "\u2028\u2029", "🙂", "👩‍👩‍👧‍👦", "e\u0301", strings.Repeat("\u0301", 300), "字", "İı", "ß", "\uffff", "\U0010ffff",
 	"null", "true", "NaN", "undefined", "0", "-1", "1e999", "'", "\"", "\\", "'; DROP TABLE sessions; --", "%", "_", "%%", "$1", "{{7*7}}", "${jndi:ldap://x}", "<script>alert(1)</script>",
@@ -33,7 +33,7 @@ var texts = []string{
 	strings.Repeat("x", 300), strings.Repeat("字", 5000), strings.Repeat("y", 100001), strings.Repeat("[", 3000),
 }
 
-// jsonValues are JSON texts that stand where others were expected.
+// jsonValues are JSON values of unexpected types, and invalid JSON.
 var jsonValues = []string{
 	`null`, `true`, `false`, `0`, `-0`, `-1`, `1`, `1.5`, `1e2`, `1e400`, `1e-400`, `1e1000`, `-1e999`, `2147483647`, `2147483648`, `-2147483649`, `9007199254740993`, `9223372036854775807`, `9223372036854775808`,
 	`-9223372036854775809`, `18446744073709551616`, `0.1000000000000000055511151231257827`, strings.Repeat("9", 400), `""`, `" "`, `"x"`, `"\u0000"`, `"a\u0000b"`, `"\ud800"`, `"\udc00\ud800"`, `"\ud83d\ude42"`,
@@ -42,7 +42,7 @@ var jsonValues = []string{
 	`"` + strings.Repeat("字", 40000) + `"`, `[` + strings.TrimSuffix(strings.Repeat(`1,`, 20000), ",") + `]`, `tru`, `NaN`, `Infinity`, `0x10`, `01`, `'x'`, `"\x"`, "\"\xff\"", "\"\x01\"", "\"\t\"", ``,
 }
 
-// bodyHostilities are what is done to JSON bodies.
+// bodyHostilities are mutations of JSON bodies.
 var bodyHostilities = []way{
 	plain("another value", func(r *rand.Rand, a *attempt) { a.atRandom(r, func() string { return pick(r, jsonValues) }) }),
 	plain("another text", func(r *rand.Rand, a *attempt) {
@@ -112,7 +112,7 @@ var bodyHostilities = []way{
 	}),
 }
 
-// atRandom puts another value at a random place of the JSON body; an empty one takes what is there away.
+// atRandom replaces the value at a random place of the JSON body. An empty value removes the place.
 func (a *attempt) atRandom(r *rand.Rand, value func() string) {
 	var body any
 	if decodeNumbers(a.body, &body) != nil {
@@ -130,7 +130,7 @@ func (a *attempt) atRandom(r *rand.Rand, value func() string) {
 	}
 }
 
-// pointersOf are the ways to all values in a value, itself aside, always in the same order.
+// pointersOf returns the paths to all values within a value, in a stable order.
 func pointersOf(value any, way []any) [][]any {
 	var found [][]any
 	switch value := value.(type) {
@@ -174,7 +174,7 @@ func replaceAt(value any, way []any, with any, isRemoved bool) any {
 	return value
 }
 
-// anyID is an id of something: one's own, another organization's or nobody's, of the right kind or of any.
+// anyID returns an ID: of the caller, of another organization or unknown, of a matching or of any kind.
 func (f *battlefield) anyID(r *rand.Rand) string {
 	all := pick(r, []things{f.own, f.own, f.foreign, nothing()})
 	return all[pick(r, slices.Sorted(maps.Keys(all)))]

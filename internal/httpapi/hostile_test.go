@@ -24,14 +24,14 @@ var (
 	hostileRound    = flag.Int("round", -1, "the only round of TestHostileRequests that is played; -1: all")
 )
 
-// perRound is how many requests an organization gets; then there is a new one, so that what is compared stays small.
+// perRound is the number of requests per organization. A small number keeps the snapshots small.
 const perRound = 250
 
-// Whatever is sent to whatever operation, valid, nearly valid or hostile: no failure of the server's, no panic, no answer
-// that the document does not have. A refused request writes nothing, and no data of another organization is changed or exposed.
+// No request causes an internal error, a panic or a response that the document does not declare, be it valid, nearly
+// valid or hostile. A refused request writes nothing, and no data of another organization is changed or exposed.
 //
-// `make hostile` sends 100,000. A failure names its seed and round, which play the same again, and the least of what was
-// wrong with the request that still fails.
+// `make hostile` sends 100,000 requests. A failure names its seed and round, which reproduce it, and the minimal set
+// of mutations that still fails.
 func TestHostileRequests(t *testing.T) {
 	t.Parallel()
 	seed := cmp.Or(*hostileSeed, uint64(time.Now().UnixNano()))
@@ -78,21 +78,21 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// untold is in all texts of another organization, which is attacked in vain.
+// untold is part of all texts of the other organization. No response may contain it.
 const untold = "this must not be exposed"
 
-// hostility is what all rounds have in common.
+// hostility is the state that all rounds share.
 type hostility struct {
 	*server
 	seed    uint64
 	victim  organization
 	foreign things
 	tally   tally
-	// failures are counted, so that one does not hide the next, and thousands none.
+	// failures counts the failures, so that one does not hide the next.
 	failures atomic.Int64
 }
 
-// enough is how many failures are reported.
+// enough is the maximum number of reported failures.
 const enough = 20
 
 func (h *hostility) fail(format string, args ...any) {
@@ -101,8 +101,8 @@ func (h *hostility) fail(format string, args ...any) {
 	}
 }
 
-// play is a round: an organization, what is in it, requests to it, and at last all that was refused once more, which must
-// change nothing.
+// play runs a round: it creates an organization with its resources, sends requests, and sends all refused requests
+// once more, which must change nothing.
 func (h *hostility) play(round int) {
 	r := rand.New(rand.NewPCG(h.seed, uint64(round)))
 	o := h.organization()
@@ -137,8 +137,8 @@ func (h *hostility) play(round int) {
 	h.mustChangeNothing(round, line, o, refused)
 }
 
-// mustChangeNothing sends what was refused again, when all is quiet. What is not refused this time, because something else
-// is so by now, is left out.
+// mustChangeNothing sends the refused requests again after all runs have ended. Requests that succeed this time,
+// because the state has changed, are left out.
 func (h *hostility) mustChangeNothing(round int, line *line, o organization, refused []plan) {
 	for len(refused) > 0 {
 		eventually(h.t, "the replies are written", func() bool {
@@ -162,7 +162,7 @@ func (h *hostility) mustChangeNothing(round int, line *line, o organization, ref
 		}
 		h.tally.again.Add(int64(len(still)))
 		if after := o.snapshot(); after != before {
-			if len(refused) > 1 { // which of them was it?
+			if len(refused) > 1 { // find the request that changed the snapshot
 				h.mustChangeNothing(round, line, o, refused[:len(refused)/2])
 				h.mustChangeNothing(round, line, o, refused[len(refused)/2:])
 			}
@@ -174,7 +174,7 @@ func (h *hostility) mustChangeNothing(round int, line *line, o organization, ref
 	}
 }
 
-// check sends a plan, and returns what is wrong with the responses.
+// check sends the request of a plan, and returns what is wrong with the responses.
 func (h *hostility) check(line *line, p plan) ([]answer, error) {
 	sent := p.attempt()
 	got, err := line.send(sent)
@@ -189,7 +189,7 @@ func (h *hostility) check(line *line, p plan) ([]answer, error) {
 	return got, nil
 }
 
-// least is the failure of a plan with as few steps as it takes.
+// least describes the failure of a plan with as few mutations as possible.
 func (f *battlefield) least(line *line, p plan, err error) string {
 	for i := 0; i < len(p.steps); {
 		fewer := p
@@ -203,7 +203,7 @@ func (f *battlefield) least(line *line, p plan, err error) string {
 	return fmt.Sprintf("%v\n%s", err, p)
 }
 
-// tally counts what was sent and how it was answered.
+// tally counts the requests and their responses.
 type tally struct {
 	mu         sync.Mutex
 	operations map[string]int
@@ -243,7 +243,7 @@ func (c *tally) mustCoverAll(t *testing.T) {
 	}
 }
 
-// String tells the figures.
+// String returns the counts as a table.
 func (c *tally) String() string {
 	var all strings.Builder
 	fmt.Fprintf(&all, "%d requests to %d operations; of the refused, %d sent again changed nothing; answers:", c.requests, len(c.operations), c.again.Load())

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// hostilities are what is done to any request: to its path, its query, its headers, and how it goes over the wire.
+// hostilities are mutations of any request: of its path, its query, its headers and its framing.
 var hostilities = slices.Concat(pathHostilities, queryHostilities, headerHostilities, wireHostilities)
 
 var pathHostilities = []way{
@@ -53,7 +53,7 @@ var pathHostilities = []way{
 	}),
 }
 
-// segment changes a part of the path.
+// segment changes a random segment of the path.
 func (a *attempt) segment(r *rand.Rand, change func(string) string) {
 	path, query, hasQuery := strings.Cut(a.target, "?")
 	parts := strings.Split(path, "/")
@@ -90,7 +90,7 @@ var queryHostilities = []way{
 	}),
 }
 
-// parameter is the name of one of the operation's, or of any.
+// parameter returns the name of a parameter of the operation, or of any operation.
 func (a *attempt) parameter(r *rand.Rand) string {
 	if own := a.op.in("query"); len(own) > 0 && r.IntN(4) > 0 {
 		return pick(r, own).Name
@@ -156,7 +156,7 @@ var headerHostilities = []way{
 	}),
 }
 
-// wireHostilities change how a request goes over the wire; some spoil the connection.
+// wireHostilities change how a request is framed. Some make the connection unusable.
 var wireHostilities = []way{
 	plain("another method", func(r *rand.Rand, a *attempt) {
 		a.method = pick(r, []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get", "Post", "X", "G@T", strings.Repeat("M", 300)})

@@ -1,6 +1,7 @@
 package httpapi_test
 
-// idempotentBodies returns the operations that take an Idempotency-Key, with bodies that each succeed. A body of bytes is a file.
+// idempotentBodies returns the operations that accept an Idempotency-Key, each with bodies that succeed. A body of
+// bytes is a file.
 func idempotentBodies(there things) map[string][]any {
 	conversation := there["conversations"]
 	return map[string][]any{
@@ -45,10 +46,10 @@ func idempotentBodies(there things) map[string][]any {
 			object{"conversation": conversation}, object{"contact": there["contacts"], "expiresIn": 60}, object{"chatbot": there["chatbots"], "origin": "https://a.example"},
 		},
 		"createWsTicket": {object{"conversation": conversation}, object{}, object{"chatbot": there["chatbots"]}},
-		// Of another user: making a key locks its user, whom claims refer to.
+		// The key is of another user: creating a key locks its user, to whom idempotency claims refer.
 		"createApiKey": {object{"name": "Portal", "user": "portal", "scopes": []string{"agent"}}, object{"name": "Portal"}},
 	}
 }
 
-// secret are those whose answers are not kept.
+// secret are operations whose responses are not stored, because they contain a secret.
 var secret = map[string]bool{"createApiKey": true, "createClientToken": true, "createWsTicket": true}

@@ -12,7 +12,7 @@ import (
 	"parley/internal/auth"
 )
 
-// other is a body that means the same and has other bytes.
+// other returns a body with the same meaning and other bytes.
 func other(body any) any {
 	switch body := body.(type) {
 	case []byte:
@@ -34,7 +34,7 @@ func (op operation) sendIdempotent(c caller, path string, body any, key string) 
 	return c.tryCall(op.method, path, body, options...)
 }
 
-// mustSendIdempotent is sendIdempotent for requests that must be answered.
+// mustSendIdempotent is sendIdempotent for requests that must receive a response.
 func (op operation) mustSendIdempotent(c caller, path string, body any, key string) answer {
 	c.t.Helper()
 	got, err := op.sendIdempotent(c, path, body, key)
@@ -44,12 +44,12 @@ func (op operation) mustSendIdempotent(c caller, path string, body any, key stri
 	return got
 }
 
-// isFirst reports whether a response is that of a request that was carried out.
+// isFirst reports whether the request was executed rather than replayed.
 func (a answer) isFirst() bool {
 	return a.status < 300 && a.header.Get("Idempotency-Replayed") == ""
 }
 
-// repeats fails the test unless the answer is another one's again, or the refusal of one that held a secret.
+// repeats fails the test unless the response replays the first one, or refuses to replay one that contained a secret.
 func (a answer) repeats(op operation, first answer) {
 	a.t.Helper()
 	if secret[op.id] {
@@ -71,7 +71,7 @@ func (o organization) settle() {
 	})
 }
 
-// rows counts what an organization has in the database, by table.
+// rows returns the number of rows of an organization in each table.
 func (o organization) rows() map[string]int {
 	o.t.Helper()
 	counts := map[string]int{}
@@ -87,8 +87,8 @@ func (o organization) rows() map[string]int {
 	return counts
 }
 
-// keyedOperations are those of the document that take an Idempotency-Key and a body. Without a body there is only one
-// request to repeat.
+// keyedOperations are the operations that accept an Idempotency-Key and a body. An operation without a body has only
+// one request to repeat.
 func keyedOperations() []operation {
 	var found []operation
 	for _, op := range operations {
@@ -104,7 +104,7 @@ func keyedOperations() []operation {
 	return found
 }
 
-// Every operation whose document has the header is in idempotentBodies.
+// Every operation that declares the header is in idempotentBodies.
 func TestIdempotentOperationsAreAllTested(t *testing.T) {
 	t.Parallel()
 	known := idempotentBodies(nil)
@@ -119,8 +119,8 @@ func TestIdempotentOperationsAreAllTested(t *testing.T) {
 	}
 }
 
-// What is asked again under a key is answered again, byte for byte, and not done again; with another body it is refused.
-// The same key of another operation, or of another user, is another one.
+// A repeat under a key receives the same response byte for byte and has no effect. With another body it is refused.
+// The same key is independent for another operation or another user.
 func TestRepeatedRequestsReplayTheResponse(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -130,7 +130,7 @@ func TestRepeatedRequestsReplayTheResponse(t *testing.T) {
 	for _, op := range keyedOperations() {
 		path := op.pathOf(there)
 		for i, body := range bodies[op.id] {
-			key := fmt.Sprint("body-", i) // of all operations
+			key := fmt.Sprint("body-", i) // in all operations
 			first := op.mustSendIdempotent(alice, path, body, key)
 			if !first.isFirst() {
 				t.Errorf("%s: %d %s", op.id, first.status, first.body)
@@ -165,7 +165,7 @@ func TestRepeatIsReplayedAfterItsResourcesAreDeleted(t *testing.T) {
 	var tried []operation
 	for _, op := range keyedOperations() {
 		if _, isMessage := keyedMessages("", "")[op.id]; isMessage || op.id == "createCompletion" || op.id == "createChatCompletion" {
-			continue // answered from the message itself
+			continue // answered from the stored message
 		}
 		tried = append(tried, op)
 		firsts[op.id] = op.mustSendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k")
@@ -179,7 +179,7 @@ func TestRepeatIsReplayedAfterItsResourcesAreDeleted(t *testing.T) {
 	}
 }
 
-// A key that was refused is not used up, wherever the mistake was, and nothing is left of what was refused.
+// A refused request leaves its key unused, whatever the reason, and stores nothing.
 func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -189,7 +189,7 @@ func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 	admin.post("/api/contacts/", object{"name": "Taken", "sourceId": "taken"})
 	wrong := map[string]any{
 		"importFaqs":    []byte("no columns\n"),
-		"createChatbot": object{"name": "Other", "slug": "taken", "isDefault": true}, // fails when much is done
+		"createChatbot": object{"name": "Other", "slug": "taken", "isDefault": true}, // fails after most of the work is done
 		"createContact": object{"name": "Other", "sourceId": "taken"},
 		"createApiKey":  object{"name": "Other", "user": "new user", "expiresAt": "2020-01-01T00:00:00Z"},
 	}
@@ -251,7 +251,7 @@ func TestConcurrentRequestsWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 			}
 			return made
 		}
-		op.mustSendIdempotent(admin, path, body, "before") // makes what such requests share
+		op.mustSendIdempotent(admin, path, body, "before") // create the shared resources first
 		one := effect(func() { op.mustSendIdempotent(admin, path, body, "one") })
 		fifty := effect(func() {
 			var first answer
@@ -279,8 +279,8 @@ func TestConcurrentRequestsWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 	}
 }
 
-// A repeat of a running request waits for a while, and is then refused with Retry-After; the first request is
-// none the worse for it.
+// A repeat during the first request waits for a while, and is then refused with Retry-After. The first request is not
+// affected.
 func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{connections: 32}).organization()
@@ -314,7 +314,7 @@ func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 		}
 	}
 
-	// given requests that have claimed their keys and cannot go on
+	// given requests that have claimed their keys and are blocked
 	tx := must(o.sql.Begin(t.Context()))
 	defer tx.Rollback(t.Context())
 	for _, held := range []string{"contacts, inboxes, bots, faqs, api_keys IN SHARE MODE", "sessions IN ACCESS EXCLUSIVE MODE"} {
@@ -337,7 +337,7 @@ func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 		}
 	}
 
-	// and the first ones go on when they can
+	// and the first requests succeed when they are unblocked
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"parley/internal/auth"
 )
 
-// keyedMessages are the operations that store a message under an Idempotency-Key, with a way to call them on a
+// keyedMessages are the operations that store a message under an Idempotency-Key, with their requests for a
 // conversation.
 func keyedMessages(id, content string) map[string]func() (string, object) {
 	return map[string]func() (string, object){
@@ -21,7 +21,7 @@ func keyedMessages(id, content string) map[string]func() (string, object) {
 	}
 }
 
-// The same key with the same body gets the stored answer again and stores nothing; with another body it is refused.
+// A repeat with the same body receives the stored response and stores nothing. With another body it is refused.
 func TestIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -44,7 +44,7 @@ func TestIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 		}
 		_, other := keyedMessages(id, "something else")[name]()
 		alice.call(http.MethodPost, path, other, withHeader("Idempotency-Key", "k")).wantProblem(422, "unprocessable", "")
-		// The bytes count, not what they mean.
+		// Bodies are compared by their bytes, not by their meaning.
 		alice.call(http.MethodPost, path, `{"content":"Hi" , "conversation":"`+id+`"}`, withHeader("Idempotency-Key", "bytes")).wantStatus(201)
 		alice.call(http.MethodPost, path, `{"content":"Hi","conversation":"`+id+`"}`, withHeader("Idempotency-Key", "bytes")).wantProblem(422, "unprocessable", "")
 		alice.call(http.MethodPost, path, body, withHeader("Idempotency-Key", "K")).wantStatus(201) // another key
@@ -52,7 +52,7 @@ func TestIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 	}
 }
 
-// A key belongs to its user, and to the method and path.
+// A key is scoped to its user, its method and its path.
 func TestIdempotencyKeysAreScopedToUserAndPath(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -74,12 +74,12 @@ func TestIdempotencyKeysAreScopedToUserAndPath(t *testing.T) {
 	if len(seen) != 5 {
 		t.Errorf("there are %d messages, want 5", len(seen))
 	}
-	// Another key of the same user is the same user.
+	// Another API key of the same user shares the user's Idempotency-Keys.
 	again := o.as("alice", auth.Chat).call(http.MethodPost, "/api/conversations/"+id+"/messages", body, key)
 	if again.wantStatus(201); again.header.Get("Idempotency-Replayed") != "true" {
 		t.Error("with another API key of the same user it is stored again")
 	}
-	// The spelling of the path does not matter.
+	// All aliases of the path share the key.
 	again = alice.call(http.MethodPost, "/conversations/"+id+"/messages/", body, key)
 	if again.wantStatus(201); again.header.Get("Idempotency-Replayed") != "true" {
 		t.Error("in another spelling of the path it is stored again")
@@ -133,7 +133,7 @@ func TestRefusedMessageLeavesItsIdempotencyKeyUnused(t *testing.T) {
 		}
 	}
 	alice.checkAnswered(id, 2)
-	// Nor is one that came when too many waited.
+	// A message that was refused because the queue was full leaves its key unused as well.
 	release := o.holdBots()
 	for range 21 {
 		alice.sendMessage(id, "Hi")

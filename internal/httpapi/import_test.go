@@ -20,7 +20,7 @@ func (c caller) importFile(name string, content []byte) answer {
 	return c.call(http.MethodPost, imports, body, kind)
 }
 
-// workbook makes an .xlsx file of rows.
+// workbook returns an .xlsx file with the given rows.
 func workbook(t *testing.T, rows ...[]any) []byte {
 	t.Helper()
 	book := excelize.NewFile()
@@ -37,7 +37,8 @@ func workbook(t *testing.T, rows ...[]any) []byte {
 	return file.Bytes()
 }
 
-// Tables come as .csv or .xlsx, in English or Chinese; incomplete rows are reported and the others imported.
+// Tables are accepted as .csv or .xlsx, with English or Chinese headers. Incomplete rows are reported and the others
+// imported.
 func TestFAQsAreImportedFromTables(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -66,7 +67,7 @@ func TestFAQsAreImportedFromTables(t *testing.T) {
 	}
 }
 
-// A dry run answers like the import that follows it, and stores nothing, not even its key.
+// A dry run has the same response as the import, and stores nothing, not even its Idempotency-Key.
 func TestADryRunStoresNothing(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -102,7 +103,7 @@ func TestADryRunStoresNothing(t *testing.T) {
 	admin.call(http.MethodPost, "/api/chatbots/nobody/faqs/import/?dryRun=true", body, kind).wantProblem(404, "not_found", "")
 }
 
-// A file that is not a table is refused, and changes nothing.
+// A file that is not a table is refused and changes nothing.
 func TestFilesThatAreNotTablesAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -129,13 +130,13 @@ func TestFilesThatAreNotTablesAreRejected(t *testing.T) {
 	}
 }
 
-// kindOfForm reads the boundary off the form itself.
+// kindOfForm reads the boundary from the form itself.
 func kindOfForm(form *bytes.Buffer) option {
 	boundary, _, _ := strings.Cut(strings.TrimPrefix(form.String(), "--"), "\r\n")
 	return withHeader("Content-Type", "multipart/form-data; boundary="+boundary)
 }
 
-// An upload over 32 MiB is seen to be too large, whether or not it says beforehand how long it is.
+// An upload over 32 MiB is refused, with or without a Content-Length.
 func TestUploadsOver32MiBAreTooLarge(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -144,11 +145,12 @@ func TestUploadsOver32MiBAreTooLarge(t *testing.T) {
 	admin.call(http.MethodPost, imports, struct{ io.Reader }{bytes.NewReader(body.Bytes())}, kind).wantProblem(413, "too_large", "")
 }
 
-// Only so many files are in memory at once, however slowly they come: one more is refused, and the others are imported.
+// The number of files in memory is limited, even if uploads are slow. One more is refused, and the others are
+// imported.
 func TestConcurrentUploadsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	s.expectFailures() // one too many is 503
+	s.expectFailures() // the upload over the limit is 503
 	admin := s.organization().as("admin", auth.Admin)
 	body, kind := upload("file", "faqs.csv", []byte("question,answer\nFirst?,One\n"))
 	first, rest := body.Bytes()[:body.Len()/2], body.Bytes()[body.Len()/2:]
@@ -169,7 +171,7 @@ func TestConcurrentUploadsAreLimited(t *testing.T) {
 			response.Body.Close()
 			answered <- response
 		}()
-		go func() { // what cannot be written is refused
+		go func() { // the write fails when the server refuses the upload
 			_, _ = writer.Write(first)
 			<-goOn
 			_, _ = writer.Write(rest)

@@ -12,7 +12,7 @@ import (
 
 const inboxList = "/api/conversations/"
 
-// silent starts a conversation that no bot answers.
+// silent creates a conversation that no bot answers.
 func (c caller) silent() string {
 	c.t.Helper()
 	id := c.startConversation()
@@ -20,14 +20,14 @@ func (c caller) silent() string {
 	return id
 }
 
-// listed are the ids of the conversations on one page of the inbox list.
+// listed returns the IDs of the conversations on one page of the inbox list.
 func (c caller) listed(query string) []string {
 	c.t.Helper()
 	return idsOf(objects(c.get(inboxList+"?"+query), "results"))
 }
 
-// A walk along next shows each conversation once in its order, and along previous the same back; what becomes active
-// meanwhile is never shown twice, and a walk by creation misses nothing.
+// Following next returns each conversation once, in order, and following previous returns them in reverse.
+// Conversations that become active meanwhile are never returned twice, and pages ordered by creation miss none.
 func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -81,7 +81,7 @@ func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 			t.Errorf("%s: back %v, want %v", name, back, c.want)
 		}
 	}
-	// With something becoming active after each page.
+	// After each page, a conversation becomes active.
 	for ordering, missing := range map[string]int{"lastActivity": 2, "createdAt": 0} {
 		var walked []string
 		for next, i := any(inboxList+"?pageSize=3&ordering="+ordering), 0; next != nil; i++ {
@@ -101,7 +101,7 @@ func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 	}
 }
 
-// A cursor belongs to its list and its ordering; any other is 404.
+// A cursor is valid for its own list and ordering. Elsewhere it is 404.
 func TestCursorsOfAnotherOrderAreNotFound(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -118,8 +118,8 @@ func TestCursorsOfAnotherOrderAreNotFound(t *testing.T) {
 	alice.call(http.MethodGet, "/api/messages/?cursor="+active, nil).wantProblem(404, "not_found", "")
 }
 
-// The inbox and the keyword narrow the list down; a keyword is found in the title, the contact's name and any message, in
-// any case, and is not a pattern.
+// The list is filtered by inbox and keyword. A keyword matches the title, the contact's name and any message,
+// ignoring case, and is not a pattern.
 func TestInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -173,8 +173,8 @@ func TestInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 	}
 }
 
-// The list shows conversations as they are alone: with their newest message and what is unread. The staff sees the
-// organization's, everybody else one's own.
+// The list returns the same conversations as getConversation, with their newest message and unread count. The staff
+// sees those of the organization, and other callers their own.
 func TestInboxListReturnsCurrentConversations(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -204,7 +204,7 @@ func TestInboxListReturnsCurrentConversations(t *testing.T) {
 	if list[2]["lastMessage"] != nil || list[2]["lastMessageCreatedAt"] != nil || number(list[2], "unreadMessagesCount") != 0 {
 		t.Errorf("%v", list[2])
 	}
-	// Two of the inbox's conversations have something unread.
+	// Two conversations of the inbox are unread.
 	if got := number(list[0]["inbox"].(object), "unreadConversationsCount"); got != 2 {
 		t.Errorf("%d conversations are unread", got)
 	}

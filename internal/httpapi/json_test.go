@@ -20,7 +20,7 @@ import (
 	"parley/internal/jsontext"
 )
 
-// awkward are texts that a JSON writer must encode exactly.
+// awkward are strings that a JSON encoder must encode exactly.
 func awkward() []string {
 	texts := []string{
 		"", "plain", `"quoted" \ and / and 'so on'`, "<script>alert('&amp;')</script>", "\u2028\u2029", "… “quoted” \u2027\u202a",
@@ -39,7 +39,7 @@ func awkward() []string {
 	return texts
 }
 
-// Strings are written byte for byte as encoding/json writes them, whatever their bytes are, except that U+0085 is escaped.
+// Strings are encoded byte for byte as by encoding/json, whatever bytes they contain, except that U+0085 is escaped.
 func FuzzStringsAreWrittenAsEncodingJSONDoes(f *testing.F) {
 	for _, text := range awkward() {
 		f.Add([]byte(text))
@@ -55,10 +55,10 @@ func FuzzStringsAreWrittenAsEncodingJSONDoes(f *testing.F) {
 	})
 }
 
-// escapeNextLine returns JSON as it is written where U+0085 could end a line.
+// escapeNextLine returns JSON with U+0085 escaped.
 func escapeNextLine(encoded string) string { return strings.ReplaceAll(encoded, "\u0085", `\u0085`) }
 
-// Free JSON is written byte for byte as encoding/json writes a RawMessage.
+// Free-form JSON is encoded byte for byte as encoding/json encodes a RawMessage.
 func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
 	for _, text := range awkward() {
 		if quoted, err := json.Marshal(text); err == nil {
@@ -70,7 +70,7 @@ func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		want, err := json.Marshal(json.RawMessage(text))
 		if err != nil {
-			return // PostgreSQL stores valid JSON only
+			return // PostgreSQL stores only valid JSON
 		}
 		if got := jsontext.AppendCompact(nil, text); string(got) != escapeNextLine(string(want)) {
 			t.Errorf("%q\n got %s\nwant %s", text, got, want)
@@ -78,7 +78,7 @@ func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
 	})
 }
 
-// Events that tell more of a reply are written byte for byte as encoding/json writes their types.
+// Events of a stream are encoded byte for byte as encoding/json encodes the generated types.
 func TestEventsAreEncodedLikeEncodingJSON(t *testing.T) {
 	t.Parallel()
 	for _, text := range awkward() {
@@ -91,7 +91,7 @@ func TestEventsAreEncodedLikeEncodingJSON(t *testing.T) {
 	}
 }
 
-// A page of the history is what encoding/json writes of its generated type, whatever is stored.
+// A page of the history is encoded byte for byte as encoding/json encodes the generated type, whatever is stored.
 func TestHistoryIsEncodedLikeEncodingJSON(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -114,7 +114,7 @@ func TestHistoryIsEncodedLikeEncodingJSON(t *testing.T) {
 		sender.post("/api/conversations/"+id+"/messages", message)
 		sent = append(sent, content)
 	}
-	// JSON that no operation stores, but the column allows.
+	// JSON that no operation stores but the column permits.
 	alice.exec(`UPDATE message_history SET metadata = E' { "a" :\t[ 1 , 2.50 , "< \\u2028 \u2028 \\" \\\\" ] ,\r\n"b":{ } }\n' WHERE seq % 7 = 1`)
 	alice.exec(`UPDATE message_history SET metadata = '{ "null" : null }', created_at = date_trunc('second', created_at) WHERE seq % 7 = 2`)
 	alice.exec(`UPDATE message_history SET attachments = '[]', metadata = '{"&": [1, "&"]}' WHERE seq % 11 = 3`)
@@ -143,7 +143,7 @@ func TestHistoryIsEncodedLikeEncodingJSON(t *testing.T) {
 	}
 }
 
-// Times are written with six digits and Z, as far as the calendar goes.
+// Times have six fraction digits and the suffix Z, in the whole range of the calendar.
 func TestTimesAreEncodedInTheFormatOfTheContract(t *testing.T) {
 	t.Parallel()
 	for _, micros := range []int64{0, 1, -1, 999_999, 1_768_473_000_123_456, -62_135_596_800_000_000, -62_167_219_200_000_001, 253_402_300_799_999_999, 253_402_300_800_000_000} {
@@ -161,7 +161,7 @@ func (d discard) Header() http.Header               { return d.header }
 func (d discard) WriteHeader(int)                   {}
 func (d discard) Write(content []byte) (int, error) { return len(content), nil }
 
-// fifty are messages such as are said, as PostgreSQL sends them.
+// fifty are typical messages, as PostgreSQL returns them.
 func fifty() []chat.StoredMessage {
 	contents := []string{
 		"Could you tell me when my order will arrive? I placed it last Tuesday and have heard nothing since.",
@@ -177,7 +177,7 @@ func fifty() []chat.StoredMessage {
 	return messages
 }
 
-// BenchmarkHistory writes fifty messages by hand.
+// BenchmarkHistory encodes fifty messages with the hand-written encoder.
 func BenchmarkHistory(b *testing.B) {
 	messages, w := fifty(), discard{http.Header{}}
 	b.ReportAllocs()
@@ -188,7 +188,7 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-// BenchmarkHistoryGenerated writes the same by the generated type.
+// BenchmarkHistoryGenerated encodes the same messages with encoding/json.
 func BenchmarkHistoryGenerated(b *testing.B) {
 	messages, w := fifty(), discard{http.Header{}}
 	b.ReportAllocs()

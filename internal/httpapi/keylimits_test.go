@@ -9,8 +9,8 @@ import (
 	"parley/internal/ratelimit"
 )
 
-// A key with limits of its own is counted for itself: neither its user's other keys nor their limit
-// affect it, in the classes that it names.
+// A key with its own limits is counted separately in the classes that it names. Other keys of its user and the user's
+// limit do not affect it.
 func TestKeysHaveLimitsOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"messages": 2, "list": 2}, ceilings: ratelimit.Limits{Messages: 5}}).organization()
@@ -56,8 +56,8 @@ func TestKeysHaveLimitsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// Visitors with client tokens of one key have limits of their own. All of them together have the
-// operator's ceiling, and do not use up the limit of the key's user.
+// Visitors with client tokens of one key have their own limits. All of them share the operator's ceiling, and do not
+// use up the limit of the key's user.
 func TestVisitorsOfAWebsiteAreCountedApart(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"messages": 2}, ceilings: ratelimit.Limits{Messages: 5}}).organization()

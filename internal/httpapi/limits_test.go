@@ -13,7 +13,7 @@ import (
 
 var rateLimit = regexp.MustCompile(`^"([a-z]+)";r=([0-9]+);t=([0-9]+)$`)
 
-// left is what the answer says is left of a class of so many requests a minute, and until when.
+// left returns how many requests of a class the RateLimit header says remain, and the seconds until the reset.
 func (a answer) left(class string, limit int) (remaining, resetIn int) {
 	a.t.Helper()
 	found := rateLimit.FindStringSubmatch(a.header.Get("RateLimit"))
@@ -28,7 +28,7 @@ func (a answer) left(class string, limit int) (remaining, resetIn int) {
 	return remaining, resetIn
 }
 
-// overLimit fails the test unless the response is that 429 with the time to wait.
+// overLimit fails the test unless the response is a 429 for the class, with the time to wait.
 func (a answer) overLimit(class string, limit int) {
 	a.t.Helper()
 	if err := a.checkProblem(http.StatusTooManyRequests, "rate_limited", ""); err != nil {
@@ -43,7 +43,7 @@ func (a answer) overLimit(class string, limit int) {
 	}
 }
 
-// states are the caller's rate limits by class, as getMe shows them.
+// states returns the caller's rate limits by class, as getMe reports them.
 func (c caller) states() map[string]object {
 	c.t.Helper()
 	all := map[string]object{}
@@ -53,8 +53,8 @@ func (c caller) states() map[string]object {
 	return all
 }
 
-// Each operation of a class is accepted as often as the class allows and reports what remains; then it has to
-// wait. That is one user's affair and one class's.
+// Each operation of a class is accepted as often as its limit permits, reports what remains, and is then refused.
+// Other users and classes are not affected.
 func TestRequestsOverTheLimitAnswer429WithRetryAfter(t *testing.T) {
 	t.Parallel()
 	classes := map[string]int{"messages": 2, "history": 3, "list": 2}
@@ -95,7 +95,7 @@ func TestRequestsOverTheLimitAnswer429WithRetryAfter(t *testing.T) {
 	}
 }
 
-// A class is counted over both families and all of a user's keys; a start without a first message is free.
+// A class counts both API families and all keys of a user. A start without a first message is not counted.
 func TestOperationsOfAClassShareALimit(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"messages": 4, "history": 2, "list": 2}}).organization()
@@ -150,8 +150,8 @@ func TestOperationsOfAClassShareALimit(t *testing.T) {
 	}
 }
 
-// Every response of a limited operation reports what remains, errors included. An unauthorized caller gets
-// nothing, and neither is anybody of an operation without a class.
+// Every response of a limited operation, errors included, reports what remains. Unauthorized requests and operations
+// without a class have no RateLimit header.
 func TestLimitedOperationsAlwaysReportTheRemainingRequests(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"messages": 10, "list": 10, "history": 10}}).organization()
@@ -197,7 +197,8 @@ func TestLimitedOperationsAlwaysReportTheRemainingRequests(t *testing.T) {
 	}
 }
 
-// Guessing keys is limited on every operation, whatever address a header names; callers with a key are not affected.
+// Requests with invalid keys are limited on every operation, by the address of the connection, not by headers.
+// Callers with a valid key are not affected.
 func TestKeyGuessesAreRateLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"refusals": 5}}).organization()

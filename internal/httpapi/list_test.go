@@ -18,8 +18,8 @@ func idsOf(list []object) []string {
 	return ids
 }
 
-// The list has one's own conversations, latest activity first, by pages of limit and offset, and how many there are
-// whatever those say.
+// The list contains the caller's conversations, latest activity first, paged by limit and offset. The total is
+// independent of the page.
 func TestListIsPagedByLimitAndOffset(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -29,7 +29,7 @@ func TestListIsPagedByLimitAndOffset(t *testing.T) {
 	for range 103 {
 		newestFirst = append([]string{alice.startConversation()}, newestFirst...)
 	}
-	// Activity brings the oldest to the front.
+	// Activity moves the oldest conversation to the front.
 	alice.ask(newestFirst[102], "Hi")
 	newestFirst = append(newestFirst[102:], newestFirst[:102]...)
 	for _, page := range []struct {
@@ -56,7 +56,7 @@ func TestListIsPagedByLimitAndOffset(t *testing.T) {
 	}
 }
 
-// Filters narrow the list and its total together.
+// Filters apply to the list and to its total.
 func TestListIsFilteredByChatbotAndStatus(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -83,13 +83,14 @@ func TestListIsFilteredByChatbotAndStatus(t *testing.T) {
 		}
 	}
 	alice.call(http.MethodGet, "/api/conversations?bot_id=nobody", nil).wantProblem(404, "not_found", "")
-	// The staff's list too is of their own.
+	// An agent lists their own conversations, too.
 	if list := o.as("staff", auth.Agent).get("/api/conversations"); number(list, "total") != 0 {
 		t.Errorf("the staff's: %v", list)
 	}
 }
 
-// Lists by page: a page beyond the end is 404, page 1 of nothing is not, and the links lead on and back.
+// In lists by page, a page beyond the end is 404, but the first page of an empty list is not. The links lead to the
+// adjacent pages.
 func TestPagedListsEndAndHaveValidLinks(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -112,7 +113,7 @@ func TestPagedListsEndAndHaveValidLinks(t *testing.T) {
 		if len(ids) != count || all["next"] != nil || all["previous"] != nil {
 			t.Errorf("%s: %v", path, all)
 		}
-		// Newest first: by their ids, which begin with the time.
+		// Newest first: IDs begin with the time.
 		if !slices.IsSortedFunc(ids, func(a, b string) int { return strings.Compare(b, a) }) {
 			t.Errorf("%s is not newest first: %v", path, ids)
 		}

@@ -13,7 +13,7 @@ import (
 	"parley/internal/auth"
 )
 
-// listening is a stream that is read event by event, and may be left at any of them.
+// listening is a stream that is read event by event and can be disconnected after any of them.
 type listening struct {
 	t      testing.TB
 	run    string
@@ -23,7 +23,7 @@ type listening struct {
 	heard  []event
 }
 
-// tryListen opens a stream; it may be called by any goroutine. It must be left, or read to its end.
+// tryListen opens a stream and can be called by any goroutine. The caller must disconnect, or read to the end.
 func (c caller) tryListen(method, path string, body any, options ...option) (*listening, error) {
 	request, err := c.request(method, path, body, append([]option{withHeader("Authorization", "Api-Key "+c.key)}, options...)...)
 	if err != nil {
@@ -41,7 +41,7 @@ func (c caller) tryListen(method, path string, body any, options ...option) (*li
 	return &listening{t: c.t, run: response.Header.Get("X-Run-Id"), header: response.Header, body: response.Body, lines: bufio.NewReader(response.Body)}, nil
 }
 
-// listen asks for a streamed completion.
+// listen requests a streamed completion.
 func (c caller) listen(path string, body object) *listening {
 	c.t.Helper()
 	l, err := c.tryListen(http.MethodPost, path, body)
@@ -52,7 +52,7 @@ func (c caller) listen(path string, body object) *listening {
 	return l
 }
 
-// follow takes up the stream of a run.
+// follow resumes the stream of a run.
 func (c caller) follow(run, query string, options ...option) *listening {
 	c.t.Helper()
 	l, err := c.tryListen(http.MethodGet, "/api/runs/"+run+"/events/"+query, nil, options...)
@@ -63,7 +63,7 @@ func (c caller) follow(run, query string, options ...option) *listening {
 	return l
 }
 
-// tryNext reads the next event; io.EOF follows the last one.
+// tryNext reads the next event. It returns io.EOF after the last one.
 func (l *listening) tryNext() (event, error) {
 	var one event
 	for {
@@ -88,7 +88,7 @@ func (l *listening) tryNext() (event, error) {
 	}
 }
 
-// next reads an event that must come.
+// next reads an event, and fails the test if there is none.
 func (l *listening) next() event {
 	l.t.Helper()
 	one, err := l.tryNext()
@@ -98,7 +98,7 @@ func (l *listening) next() event {
 	return one
 }
 
-// readTo reads until the text is that one, with what the listener holds already.
+// readTo reads until the text, appended to what the listener already has, is the wanted one.
 func (l *listening) readTo(held, want string) {
 	l.t.Helper()
 	for held != want {
@@ -125,10 +125,10 @@ func (l *listening) rest() []event {
 	}
 }
 
-// leave hangs up.
+// leave disconnects.
 func (l *listening) leave() { l.body.Close() }
 
-// slow is a rule of n deltas that come some milliseconds after each other, and what they amount to.
+// slow returns a rule of n deltas that are some milliseconds apart, and their text.
 func slow(n, delay int) (rule object, whole string) {
 	deltas := make([]string, n)
 	for i := range deltas {
@@ -137,30 +137,30 @@ func slow(n, delay int) (rule object, whole string) {
 	return object{"deltas": deltas, "delayMs": delay}, strings.Join(deltas, "")
 }
 
-// silent is a rule whose reply says something and then neither goes on nor ends.
+// silent returns a rule whose reply writes its deltas and then neither continues nor ends.
 func silent(match string, deltas ...string) object {
 	return object{"match": match, "deltas": append([]string{}, deltas...), "silentAfter": len(deltas)}
 }
 
-// startWith begins a conversation with a bot.
+// startWith creates a conversation with a bot.
 func (c caller) startWith(slug string) string {
 	c.t.Helper()
 	return text(c.post("/api/conversations/start", object{"bot_id": slug}), "conversation_id")
 }
 
-// cancel cancels a run and returns what the answer says of it.
+// cancel cancels a run and returns the response.
 func (c caller) cancel(run string) object {
 	c.t.Helper()
 	return c.call(http.MethodPost, "/api/runs/"+run+"/cancel/", nil).wantStatus(http.StatusOK)
 }
 
-// messageOf is the stored reply of a run.
+// messageOf returns the stored reply of a run.
 func (c caller) messageOf(run string) object {
 	c.t.Helper()
 	return c.get("/api/messages/" + text(c.get("/api/runs/"+run+"/"), "messageId") + "/")
 }
 
-// scriptedCaller is alice, who may read records, a bot with that script, and where it is asked.
+// scriptedCaller returns a caller who may read records, and the completions path of a bot with that script.
 func scriptedCaller(t testing.TB, rules ...object) (alice caller, completions string) {
 	t.Helper()
 	o := serve(t).organization()

@@ -10,7 +10,7 @@ import (
 	"parley/internal/auth"
 )
 
-// A field that the server cannot honor is refused, in both spellings, unless it asks for nothing.
+// A field that the server does not support is refused, in both spellings, unless its value has no effect.
 func TestUnsupportedFieldsAreRejectedUnlessEmpty(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -32,7 +32,7 @@ func TestUnsupportedFieldsAreRejectedUnlessEmpty(t *testing.T) {
 	}
 }
 
-// PUT changes what PATCH changes, and the paths of MaiAgent that name an operation of ours reach it.
+// PUT has the effect of PATCH, and MaiAgent's paths reach the corresponding operations.
 func TestPutAndPathsOfMaiAgentReachOperations(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -90,7 +90,7 @@ func TestUploadsMayHaveUnquotedNames(t *testing.T) {
 	}
 }
 
-// The channel of an API inbox is a web chat, which takes conversations and stays with its chatbot.
+// The channel of an API inbox is a web chat, which accepts conversations and cannot change its chatbot.
 func TestAPIInboxesHaveAWebChat(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -121,7 +121,7 @@ func TestAPIInboxesHaveAWebChat(t *testing.T) {
 	}
 }
 
-// Chatbots, web chats and contacts that move here keep their ids.
+// Chatbots, web chats and contacts that are moved to Parley keep their IDs.
 func TestAdminsMayChooseIDsOfNewObjects(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -141,7 +141,7 @@ func TestAdminsMayChooseIDsOfNewObjects(t *testing.T) {
 	}
 }
 
-// A key of another service is accepted after it was imported, with a prefix of its own or without.
+// An API key of another service is accepted after it was imported, with or without its prefix.
 func TestImportedKeysAreAccepted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -7,5 +7,5 @@ import (
 	"parley/internal/dbtest"
 )
 
-// A run fails when the document declares what none of its tests has met.
+// The run fails if a declared response was never exercised.
 func TestMain(m *testing.M) { dbtest.Main(m, contracttest.CheckCoverage) }

@@ -11,16 +11,16 @@ import (
 	"parley/internal/auth"
 )
 
-// credential is a way to say who is asking: a key of one scope, one that has ended, a client token, or a ticket.
+// credential is a way to authenticate: a key with one scope, an expired key, a client token or a ticket.
 type credential struct {
 	name    string
-	scope   auth.Scope // what it allows; a token and a ticket what the key allows that has made them
-	purpose string     // of a client token
+	scope   auth.Scope // the scopes of the key, or of the key that made the token or ticket
+	purpose string     // the kind of the client token
 	isEnded bool
 	asks    func(op operation) option
 }
 
-// credentials are one of each kind, of one user. The tokens are for what is in own.
+// credentials returns one credential of each kind, all of one user. The tokens are bound to the resources in own.
 func (o organization) credentials(user string, own things) []credential {
 	o.t.Helper()
 	header := func(value string) func(operation) option {
@@ -62,8 +62,8 @@ func (o organization) credentials(user string, own things) []credential {
 	}})
 }
 
-// answerFor is what the document says that an operation answers: whether it asks for one's own things, a colleague's, another
-// organization's or things that there are not, which are named in the request.
+// answerFor returns what the document declares for a request with a credential, depending on whose resources the
+// request names: the caller's own, a colleague's, another organization's or unknown ones.
 func (op operation) answerFor(who credential, whose string, named []string) string {
 	isBound, isStaff := who.purpose != "", who.scope == auth.Agent || who.scope == auth.Admin
 	owned := slices.ContainsFunc(named, func(kind string) bool { return slices.Contains(ownedByUsers, kind) })
@@ -81,12 +81,13 @@ func (op operation) answerFor(who credential, whose string, named []string) stri
 	case whose == "colleague's":
 		return "2xx"
 	case slices.Equal(named, []string{"contacts"}) && !strings.Contains(op.path, "contacts"):
-		return "400" // a contact that is named in a body
+		return "400" // a contact named in the body
 	}
 	return "404"
 }
 
-// named are the kinds of things whose ids a request has in it. A record has the id of its run, and belongs to no user.
+// named returns the kinds of resources whose IDs a request contains. A record has the ID of its run, and belongs to
+// no user.
 func named(all things, path string, body any) []string {
 	request := path + string(must(json.Marshal(body)))
 	var kinds []string
@@ -102,8 +103,8 @@ func named(all things, path string, body any) []string {
 	return kinds
 }
 
-// INVARIANT: no operation answers anybody otherwise than the document's x-scopes and x-client-tokens say: the whole matrix of
-// operations, ways to ask, and whose things are asked for. `go test -v -run TestTheMatrix` prints it.
+// INVARIANT: the access rules are exactly those of the document's x-scopes and x-client-tokens. The test checks every
+// combination of operation, credential and owner of the resources. `go test -v -run TestTheMatrix` prints the matrix.
 func TestTheMatrixMatchesTheDocument(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -153,7 +154,7 @@ func TestTheMatrixMatchesTheDocument(t *testing.T) {
 				}
 				if op.method == http.MethodDelete && is == "2xx" {
 					worlds[whose] = world(map[string]string{"own": "me", "colleague's": "colleague"}[whose])
-					all = o.credentials("me", worlds["own"]) // tokens are for what is gone
+					all = o.credentials("me", worlds["own"]) // the token's target was deleted
 				}
 			}
 			fmt.Fprintf(&table, " %-19s", strings.Join(row, " "))

@@ -11,7 +11,7 @@ import (
 	"parley/internal/auth"
 )
 
-// The answer to createMessage is the message as stored, and getMessage and both lists show the same.
+// The response to createMessage is the stored message. getMessage and both lists return the same.
 func TestCreatedMessageIsTheSameInEveryResponse(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -44,18 +44,18 @@ func TestCreatedMessageIsTheSameInEveryResponse(t *testing.T) {
 			t.Errorf("%s shows %v, made was %v", where, got, made)
 		}
 	}
-	// The reply names the run and what it was made of; the bot is its sender.
+	// The reply refers to its run and its sources, and its sender is the bot.
 	reply := objects(alice.get("/api/messages/?conversation="+id), "results")[0]
 	node := objects(reply, "citationNodes")[0]
 	if reply["runId"] != made["runId"] || reply["type"] != "outgoing" || reply["content"] != longAnswer || reply["sender"].(object)["id"] != o.bot.ID.String() ||
 		objects(reply, "citations")[0]["question"] != question || node["displayScore"] != "100%" || node["chatbotTextNode"].(object)["text"] != longAnswer {
 		t.Errorf("the reply: %v", reply)
 	}
-	// A message is only in its own conversation.
+	// A message can only be reached through its own conversation.
 	alice.call(http.MethodGet, "/api/messages/"+text(made, "id")+"/?conversation="+alice.startConversation(), nil).wantProblem(404, "not_found", "")
 }
 
-// Only the conversation is required: what says nothing is stored and not answered, and what says something is.
+// Only the conversation is required. A message without content is stored but not answered.
 func TestEmptyMessagesAreStoredWithoutAReply(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -89,7 +89,8 @@ func or(value, instead any) any {
 	return value
 }
 
-// Outgoing messages are the staff's: they need the scope agent, bear the user's name and start no reply.
+// Outgoing messages are those of the staff: they require the scope agent, have the name of the user and start no
+// reply.
 func TestOutgoingMessagesRequireTheScopeAgent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -103,7 +104,7 @@ func TestOutgoingMessagesRequireTheScopeAgent(t *testing.T) {
 			t.Errorf("%v", made)
 		}
 	}
-	// Incoming from the staff is the contact's, and is answered.
+	// An incoming message that the staff creates is sent by the contact, and is answered.
 	made := staff.post("/api/messages/", object{"conversation": id, "content": question})
 	if made["type"] != "incoming" || made["runId"] == nil || made["sender"].(object)["name"] != "alice" {
 		t.Errorf("%v", made)
@@ -114,7 +115,7 @@ func TestOutgoingMessagesRequireTheScopeAgent(t *testing.T) {
 	}
 }
 
-// Contents come back character by character.
+// Content is returned character by character as it was sent.
 func TestTextsAreReturnedUnchanged(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -131,7 +132,7 @@ func TestTextsAreReturnedUnchanged(t *testing.T) {
 	}
 }
 
-// More than 100,000 characters are too many, whatever a character takes in bytes, on every way to send.
+// Every way to send a message limits it to 100,000 characters, whatever their length in bytes.
 func TestMessagesAreLimitedTo100000Characters(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -151,7 +152,7 @@ func TestMessagesAreLimitedTo100000Characters(t *testing.T) {
 	}
 }
 
-// What is wrong with the message itself is invalid_message, all else invalid_request; blank content is the former.
+// Violations in the message itself are invalid_message, others invalid_request. Blank content is invalid_message.
 func TestBlankContentIsAnInvalidMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

@@ -14,16 +14,16 @@ import (
 	"parley/internal/auth"
 )
 
-// habit is how a model server answers, and what becomes of it.
+// habit is a behavior of a model server, and the expected outcome.
 type habit struct {
 	answer http.HandlerFunc
 	text   string // empty: no message is stored
 	finish string // error: the reply fails
-	usage  object // nil: none
-	status int    // of a completion that fails
+	usage  object // nil: not reported
+	status int    // of the failed completion
 	detail string // part of the problem's detail
 	isOver bool   // the problem is not retryable
-	asked  int    // requests; 0: one
+	asked  int    // requests to the model server; 0: one
 }
 
 const (
@@ -36,7 +36,7 @@ func says(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 }
 
-// ends streams a text with a finish reason, both as JSON.
+// ends streams a text with a finish reason, which is given as JSON.
 func ends(reason string) http.HandlerFunc {
 	return says(habitHello + `data: {"choices":[{"index":0,"delta":{},"finish_reason":` + reason + `}]}` + "\n\n" + habitDone)
 }
@@ -60,7 +60,7 @@ func refuses(status int, body string, header ...string) http.HandlerFunc {
 	}
 }
 
-// refusesWith refuses requests whose body contains some words, and answers others.
+// refusesWith refuses requests whose body contains the words, and answers others.
 func refusesWith(words string, status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		sent, _ := io.ReadAll(r.Body)
@@ -166,7 +166,7 @@ var habits = map[string]habit{
 	"overloaded with a long wait":         failed(refuses(529, ``, "Retry-After", "30"), 502, "failed", false),
 }
 
-// Each habit is tried on a bot of its own, with the parameters that some servers reject.
+// Each behavior is tested with its own bot, with the parameters that some servers reject.
 func TestModelServerVariantsAreSupported(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

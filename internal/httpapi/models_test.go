@@ -16,11 +16,11 @@ import (
 
 const (
 	modelKey = "sk-hushhushhush"
-	// modelWords are what a model server says and no caller may hear.
+	// modelWords is text of the model server that no caller may receive.
 	modelWords = "the upstream's own words"
 )
 
-// modelServer is an OpenAI-compatible server of a test's, and what it was asked.
+// modelServer is an OpenAI-compatible server that records its requests.
 type modelServer struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -46,7 +46,7 @@ func serveModel(t *testing.T, answer http.HandlerFunc) *modelServer {
 	return m
 }
 
-// last is what it was asked last, with which key.
+// last returns the messages and the Authorization header of the last request.
 func (m *modelServer) last() (messages []object, authorization string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,7 +54,7 @@ func (m *modelServer) last() (messages []object, authorization string) {
 	return objects(m.asked[n], "messages"), m.keys[n]
 }
 
-// goodDay is the stream of a reply in two pieces.
+// goodDay streams a reply in two deltas.
 func goodDay(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	for _, data := range []string{
@@ -75,7 +75,7 @@ func failing(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `{"error":{"message":"`+modelWords+" "+modelKey+`","type":"auth","code":"bad_key"}}`)
 }
 
-// withModel makes a model answer for the default chatbot.
+// withModel connects the default chatbot to a model server.
 func (o organization) withModel(m *modelServer) caller {
 	o.t.Helper()
 	admin := o.as("admin", auth.Admin)
@@ -85,7 +85,7 @@ func (o organization) withModel(m *modelServer) caller {
 	return admin
 }
 
-// A reply of a model is like any other, in both forms, and its record contains its sources and its usage.
+// A model's reply is streamed and stored like any other, and its record has its sources and its usage.
 func TestModelRepliesAreStreamedAndStored(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
@@ -133,7 +133,7 @@ func TestModelRepliesAreStreamedAndStored(t *testing.T) {
 	}
 }
 
-// The conversation so far goes along, and what came with the question.
+// The model receives the conversation so far, and the metadata of the question.
 func TestModelsReceiveTheConversation(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -167,7 +167,7 @@ func TestModelsReceiveTheConversation(t *testing.T) {
 	}
 }
 
-// A question that waited behind another knows the other's answer.
+// A queued question includes the reply to the question before it.
 func TestQueuedQuestionsIncludeEarlierReplies(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -197,7 +197,7 @@ func TestQueuedQuestionsIncludeEarlierReplies(t *testing.T) {
 	}
 }
 
-// A reply that is cancelled is no longer written for by the model, and what there was of it stays.
+// Cancelling a reply aborts the request to the model server. The partial text is kept.
 func TestCancelAbortsTheRequestToTheModelServer(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -231,7 +231,7 @@ func TestCancelAbortsTheRequestToTheModelServer(t *testing.T) {
 	}
 }
 
-// A failure of the model server is reported as such, without its own words, and counted.
+// A failure of the model server is reported and counted as such, without the server's own message.
 func TestModelServerErrorsAreNotExposed(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
@@ -273,13 +273,13 @@ func TestStatisticsCountTokensOfModels(t *testing.T) {
 	}
 }
 
-// sameJSON compares values as JSON, be they decoded or made here.
+// sameJSON reports whether two values are equal as JSON.
 func sameJSON(t *testing.T, a, b any) bool {
 	t.Helper()
 	return equalJSON(decode(t, string(must(json.Marshal(a)))), decode(t, string(must(json.Marshal(b)))))
 }
 
-// safeBuffer is a log that many write to.
+// safeBuffer is a buffer for concurrent writers.
 type safeBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder

@@ -9,7 +9,8 @@ import (
 	"parley/internal/auth"
 )
 
-// A model is shown as it was set, but for its key, which stays with its server.
+// Model settings are returned as they were set, except for the API key. The key is kept only while the base URL names
+// the same server.
 func TestModelSettingsLifecycle(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -102,7 +103,7 @@ func TestInvalidModelSettingsAreRejected(t *testing.T) {
 	member.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": object{"baseUrl": "http://localhost/v1", "name": "small"}}).wantProblem(403, "forbidden", "")
 }
 
-// A key that was moved to another bot's row does not open there, and the answer says what to do.
+// An encrypted key cannot be decrypted after it was copied to another bot's row. The error explains what to do.
 func TestModelKeyIsBoundToItsChatbot(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -13,7 +13,7 @@ func isOpenAI(path string) bool {
 	return path == "/v1" || strings.HasPrefix(path, "/v1/")
 }
 
-// openAIError is the failure that a body or an event tells.
+// openAIError is the error of a body or an event in OpenAI's format.
 type openAIError struct {
 	Error struct {
 		Message, Type, Code string
@@ -21,7 +21,7 @@ type openAIError struct {
 	}
 }
 
-// checkOpenAIProblem is isRefused for what is below /v1; where is a pointer all the same.
+// checkOpenAIProblem is checkProblem for paths below /v1. where is a pointer there as well.
 func (a answer) checkOpenAIProblem(status int, code, where string) error {
 	var failure openAIError
 	if err := json.Unmarshal(a.body, &failure); err != nil {
@@ -42,12 +42,12 @@ func (a answer) checkOpenAIProblem(status int, code, where string) error {
 
 var pointerIndex = regexp.MustCompile(`/(\d+)`)
 
-// asParam spells a pointer, or a parameter's name, as OpenAI does.
+// asParam converts a pointer, or the name of a parameter, to OpenAI's notation.
 func asParam(where string) string {
 	return strings.TrimPrefix(strings.ReplaceAll(pointerIndex.ReplaceAllString(where, "[$1]"), "/", "."), ".")
 }
 
-// detail is the sentence for the caller of a refusal of either form.
+// detail returns the message of an error in either format.
 func (a answer) detail() string {
 	a.t.Helper()
 	if failure, ok := a.json()["error"].(object); ok {

@@ -8,8 +8,8 @@ import (
 	"parley/internal/auth"
 )
 
-// Chat completions are also below /api, where clients of the Chatbots family look for them, with
-// OpenAI's errors.
+// Chat completions are also available below /api, where clients of the Chatbots family expect them. Their errors have
+// OpenAI's format.
 func TestChatCompletionsHaveAliases(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -25,7 +25,7 @@ func TestChatCompletionsHaveAliases(t *testing.T) {
 	}
 }
 
-// What does not exist below /v1, or without it, names the request and what to do.
+// The error for an unknown path below /v1, or without /v1, names the request and suggests the right path.
 func TestUnknownOpenAIPathsHaveAHint(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

@@ -11,7 +11,7 @@ import (
 	"parley/internal/auth"
 )
 
-// relayRequest has everything that a caller may send to a model, also what does not exist yet.
+// relayRequest has every field that a caller may send to a model, and unknown ones.
 const relayRequest = `{
 	"model": "parley", "temperature": 1.5, "top_p": 0.5, "max_completion_tokens": 7, "stop": ["END"], "seed": 1234, "logprobs": true, "top_logprobs": 2,
 	"reasoning_effort": "low", "user": "u", "n": 1, "stream": null, "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false,
@@ -28,8 +28,8 @@ const relayRequest = `{
 		{"role": "tool", "tool_call_id": "2", "content": [{"type": "text", "text": "More"}]}
 	]}`
 
-// A stateless request reaches the model server with everything in it. Only the model, the stream and
-// the beginning of the system prompt are the chatbot's.
+// A stateless request is passed on to the model server completely. Only the model, the stream and the beginning of
+// the system prompt are set by the chatbot.
 func TestStatelessRequestsArePassedOn(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -56,7 +56,7 @@ func TestStatelessRequestsArePassedOn(t *testing.T) {
 		t.Errorf("the model server was asked %d fields, want %d", len(got), len(want))
 	}
 
-	// A long history with a long text arrives whole.
+	// A long history with a long text is passed on completely.
 	var said []string
 	for range 120 {
 		said = append(said, "Turn after turn")
@@ -66,7 +66,7 @@ func TestStatelessRequestsArePassedOn(t *testing.T) {
 	if messages, _ := upstream.last(); len(messages) != 122 || text(messages[121], "content") != said[120] {
 		t.Errorf("%d messages arrived", len(messages))
 	}
-	// So does an image of some megabytes.
+	// An image of some megabytes is passed on, too.
 	image := "data:image/png;base64," + strings.Repeat("A", 6<<20)
 	alice.chat(object{"model": "parley", "messages": []any{object{"role": "user", "content": []any{object{"type": "image_url", "image_url": object{"url": image}}}}}})
 	if messages, _ := upstream.last(); objects(messages[1], "content")[0]["image_url"].(object)["url"] != image {
@@ -75,7 +75,7 @@ func TestStatelessRequestsArePassedOn(t *testing.T) {
 	alice.call(http.MethodPost, chatCompletions, chatting(strings.Repeat("A", 20<<20))).wantProblem(413, "too_large", "")
 }
 
-// toolCalls streams two calls of tools in pieces.
+// toolCalls streams two tool calls in several deltas.
 func toolCalls(w http.ResponseWriter, _ *http.Request) {
 	for _, data := range []string{
 		`{"id":"up","model":"small-2026","system_fingerprint":"fp","choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}]}`,
@@ -125,7 +125,7 @@ func TestToolCallsAreReturned(t *testing.T) {
 	}
 }
 
-// Nulls in places that may have them reach the caller, in streams and documents.
+// Nulls in the model server's response are passed on, in streams and documents.
 func TestNullsOfTheModelServerArePassedOn(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -159,7 +159,7 @@ func TestNullsOfTheModelServerArePassedOn(t *testing.T) {
 
 func choiceOf(events []object, i int) object { return objects(events[i], "choices")[0] }
 
-// A server that does not stream is relayed, too.
+// The response of a model server that does not stream is passed on, too.
 func TestUnstreamedResponsesAreRelayed(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -176,7 +176,8 @@ func TestUnstreamedResponsesAreRelayed(t *testing.T) {
 	}
 }
 
-// What the model server refuses has its status, as JSON and as a stream, and its codes but not its words.
+// A refusal of the model server keeps its status and its codes, as JSON and as a stream. Its message is not passed
+// on.
 func TestRefusalsOfTheModelServerKeepTheirStatus(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -210,7 +211,7 @@ func TestRefusalsOfTheModelServerKeepTheirStatus(t *testing.T) {
 	}
 }
 
-// A chatbot that has no model server refuses what would change the meaning of the reply, and ignores hints.
+// A chatbot without a model server refuses parameters that would change the meaning of the reply, and ignores hints.
 func TestUnsupportedParametersAreRejected(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -245,7 +246,7 @@ func TestUnsupportedParametersAreRejected(t *testing.T) {
 	}
 }
 
-// The headers of a stream wait for the first delta, but not for long.
+// The headers of a stream are sent with the first delta, or after two seconds.
 func TestStreamHeadersAreSentWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -270,7 +271,7 @@ func TestStreamHeadersAreSentWithinTwoSeconds(t *testing.T) {
 	}
 }
 
-// A client token may ask the chatbots with which it may start a conversation.
+// A client token permits completions with the chatbots with which it may start a conversation.
 func TestClientTokensCompleteOnlyWithTheirChatbots(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -11,8 +11,8 @@ import (
 
 const responses = "/v1/responses"
 
-// typedEvents are the events of a stream of the Responses API, whose SSE event names are their types and
-// which are numbered.
+// typedEvents returns the events of a stream of the Responses API. Their SSE event names are their types, and they
+// are numbered.
 func (a answer) typedEvents() (events []object) {
 	a.t.Helper()
 	for block := range strings.SplitSeq(strings.TrimSpace(string(a.body)), "\n\n") {
@@ -40,7 +40,7 @@ func typesOf(events []object) string {
 	return strings.Join(types, " ")
 }
 
-// outputText is the text of all messages of a response.
+// outputText returns the text of all messages of a response.
 func outputText(response object) (all string) {
 	for _, item := range objects(response, "output") {
 		if item["type"] != "message" {
@@ -81,8 +81,8 @@ func TestResponsesOfAChatbotHaveOpenAIsForm(t *testing.T) {
 	}
 }
 
-// A chatbot with a model server gets the request as a chat completion, with calls of functions both
-// ways, and gives back what the server says, its usage included.
+// With a model server, a request is passed on as a chat completion, including function calls in both directions. The
+// response contains the server's output and usage.
 func TestResponsesAreRelayedToModelServers(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -136,7 +136,7 @@ func TestResponsesAreRelayedToModelServers(t *testing.T) {
 	}
 }
 
-// What needs stored responses, or OpenAI's servers, is refused by the name of its parameter.
+// Features that need stored responses or OpenAI's own servers are refused. The error names the parameter.
 func TestResponsesRefuseWhatTheyCannotDo(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -164,7 +164,7 @@ func TestResponsesRefuseWhatTheyCannotDo(t *testing.T) {
 	alice.call(http.MethodPost, responses, `{"model":"parley","input":"Hello","seed":-1e999}`).wantStatus(200)
 }
 
-// A reply that ends early, or fails after the stream has begun, has its own last event.
+// A reply that ends early, or fails after the stream has begun, ends with its own type of event.
 func TestResponsesEndWithTheirReason(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -10,7 +10,7 @@ import (
 	"parley/internal/auth"
 )
 
-// chunks reads a whole stream in OpenAI's form, of which nothing may be but comments and data.
+// chunks reads a whole stream in OpenAI's format. It may contain only comments and data.
 func (a answer) chunks() (events []object, isDone bool) {
 	a.t.Helper()
 	if a.status != http.StatusOK || a.header.Get("Content-Type") != "text/event-stream" {
@@ -40,8 +40,8 @@ func chunksOf(t testing.TB, stream string) (events []object, isDone bool) {
 	return events, isDone
 }
 
-// chatted holds the chunks of a stream against the rules that all keep, and returns the text: one id, the role first,
-// deltas, and the reason at the end.
+// chatted checks the rules of every stream, and returns the text: one ID, the role first, then deltas, and the finish
+// reason at the end.
 func chatted(t *testing.T, events []object) string {
 	t.Helper()
 	var content strings.Builder
@@ -71,7 +71,7 @@ func streaming(body object) object {
 	return body
 }
 
-// The deltas joined are exactly what the JSON form answers, with and without a conversation.
+// The joined deltas equal the JSON response, with and without a conversation.
 func TestChatStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -101,7 +101,7 @@ func TestChatStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	}
 }
 
-// The usage follows the last choice if the request asks for it.
+// The usage follows the last choice if the request includes it.
 func TestChatStreamIncludesUsageOnRequest(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -123,7 +123,7 @@ func TestChatStreamIncludesUsageOnRequest(t *testing.T) {
 	}
 }
 
-// A failure in the middle is an event, and the last one. SDKs must not retry what Parley has retried.
+// A failure during the stream is its last event. SDKs must not retry it, because Parley already has.
 func TestChatStreamFailureIsTheLastEvent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -160,7 +160,7 @@ func TestChatStreamFailureIsTheLastEvent(t *testing.T) {
 	}
 }
 
-// With a key a stream of a conversation is followed again, and not asked again.
+// With an Idempotency-Key, a repeated stream in a conversation follows the same run.
 func TestRepeatedChatStreamFollowsTheSameRun(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -176,7 +176,8 @@ func TestRepeatedChatStreamFollowsTheSameRun(t *testing.T) {
 	alice.checkAnswered(text(body["metadata"].(object), "conversation_id"), 1)
 }
 
-// A failure in a conversation, repeated under its key, asks the stored question again, as JSON and as a stream.
+// Repeating a failed completion in a conversation under its key asks the stored question again, as JSON and as a
+// stream.
 func TestRepeatOfAFailedChatCompletionRetriesTheStoredQuestion(t *testing.T) {
 	t.Parallel()
 	for _, isStreaming := range []bool{false, true} {

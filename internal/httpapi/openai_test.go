@@ -16,7 +16,7 @@ import (
 
 const chatCompletions = "/v1/chat/completions"
 
-// chatting is a request with these messages, by turns the user's and the model's, the last one the user's.
+// chatting returns a request with these messages, alternately of the user and the model. The last one is the user's.
 func chatting(said ...string) object {
 	var messages []any
 	for i, text := range said {
@@ -29,20 +29,20 @@ func chatting(said ...string) object {
 	return object{"model": "parley", "messages": messages}
 }
 
-// in puts a request into a conversation.
+// in adds a conversation to a request.
 func in(conversation string, body object) object {
 	body["metadata"] = object{"conversation_id": conversation}
 	return body
 }
 
-// chat asks and returns the reply's text.
+// chat sends a request and returns the text of the reply.
 func (c caller) chat(body object) string {
 	c.t.Helper()
 	answer := c.call(http.MethodPost, chatCompletions, body).wantStatus(200)
 	return text(objects(answer, "choices")[0]["message"].(object), "content")
 }
 
-// Without a conversation the answer is all that there is: nothing of it is stored.
+// Without a conversation, neither the question nor the reply is stored.
 func TestStatelessChatCompletionStoresNothing(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -83,7 +83,7 @@ func TestStatelessChatCompletionStoresNothing(t *testing.T) {
 	}
 }
 
-// In a conversation the question and the reply are its messages, and what was said before is read from it.
+// In a conversation, the question and the reply are stored as messages, and the model receives the earlier messages.
 func TestChatCompletionInAConversationIsStored(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -115,7 +115,8 @@ func TestChatCompletionInAConversationIsStored(t *testing.T) {
 	}
 }
 
-// A reply in a conversation belongs to it; one without ends with its caller, and the model is no longer asked.
+// A reply in a conversation continues after its caller disconnects. A stateless reply ends, and the request to the
+// model is aborted.
 func TestDisconnectingCancelsAStatelessReply(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{replies: 1}).organization()
@@ -142,7 +143,7 @@ func TestDisconnectingCancelsAStatelessReply(t *testing.T) {
 			}
 		}()
 		<-begun
-		// Meanwhile the only slot is taken, and nothing waits for it.
+		// Meanwhile the only slot is in use, and other requests are refused immediately.
 		got := alice.call(http.MethodPost, chatCompletions, chatting("Hello?"))
 		if err := got.checkProblem(503, "unavailable", ""); err != nil || got.header.Get("Retry-After") != "2" || got.header.Get("X-Should-Retry") != "" {
 			t.Errorf("%v %v", err, got.header)
@@ -215,12 +216,12 @@ func TestInvalidChatCompletionsAreRejected(t *testing.T) {
 	if after := o.snapshot(); after != before {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
-	// The longest question, and one of images alone, can be asked.
+	// Questions of the maximum length and questions of images alone are accepted.
 	alice.chat(chatting(strings.Repeat("字", 100000)))
 	alice.chat(object{"model": "parley", "messages": []any{asked(image("https://a.test/")[1:])}})
 }
 
-// A request that names an unknown model or conversation is refused with the place of the name.
+// A request with an unknown model or conversation is refused with a pointer to the name.
 func TestUnknownModelsAndConversationsAreRejected(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -257,7 +258,7 @@ func TestUnknownModelsAndConversationsAreRejected(t *testing.T) {
 	}
 }
 
-// The organization's chatbots are its models, the newest first.
+// The models are the organization's chatbots, newest first.
 func TestChatbotsAreListedAsModels(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

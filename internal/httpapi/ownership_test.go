@@ -15,8 +15,8 @@ import (
 // derivedTables are updated by the server in the background: they hold counts of other tables.
 var derivedTables = []string{"record_counts", "record_deletions"}
 
-// snapshot is everything that an organization has in the database, when its keys were last used aside. Rows of counts,
-// which the server folds by itself, are given as their sum.
+// snapshot returns all data of an organization, except for the last use of its keys. Rows of counts, which the server
+// merges in the background, are summed.
 func (o organization) snapshot() string {
 	o.t.Helper()
 	rows, err := o.sql.Query(o.t.Context(), `SELECT table_name FROM information_schema.columns
@@ -52,7 +52,7 @@ func (o organization) snapshot() string {
 	return all.String()
 }
 
-// caller for an operation: one whose key has what the operation takes, and no more than it must.
+// callerFor returns a caller whose key has only the scopes that the operation requires.
 func (o organization) callerFor(op operation, user string, more ...auth.Scope) caller {
 	if slices.Contains(op.scopes, "admin") {
 		return o.as(user, auth.Admin)
@@ -60,8 +60,8 @@ func (o organization) callerFor(op operation, user string, more ...auth.Scope) c
 	return o.as(user, append(slices.Clone(scopesWithoutAgent), more...)...)
 }
 
-// INVARIANT: nothing of another organization is ever visible. In every place where an operation takes an id, another
-// organization's is answered byte for byte as one that does not exist, and nothing there changes.
+// INVARIANT: data of another organization is never visible. Wherever an operation takes an ID, an ID of another
+// organization is answered byte for byte like an unknown one, and nothing there changes.
 func TestIDsOfAnotherOrganizationAnswerLikeUnknownIDs(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{limits: map[string]int{"messages": 0, "history": 0, "list": 0}})
@@ -81,7 +81,7 @@ func TestIDsOfAnotherOrganizationAnswerLikeUnknownIDs(t *testing.T) {
 				}
 				got, want := answers["theirs"], answers["nobody's"]
 				if op.id == "batchConversations" {
-					// Each result repeats the id that was sent, and nothing else may tell them apart.
+					// Each result repeats the ID that was sent. Otherwise the responses must be equal.
 					got, want = got.firstResult(), want.firstResult()
 				}
 				got.header.Del("Date")
@@ -111,7 +111,7 @@ func TestIDsOfAnotherOrganizationAnswerLikeUnknownIDs(t *testing.T) {
 	}
 }
 
-// firstResult is what has become of a batch's first operation, as the answer that it would be alone.
+// firstResult returns the first result of a batch, as the response to a single request.
 func (a answer) firstResult() answer {
 	a.t.Helper()
 	result := objects(a.wantStatus(http.StatusOK), "results")[0]
@@ -122,12 +122,12 @@ func (a answer) firstResult() answer {
 	return a
 }
 
-// ownedByUsers are the things that belong to one user; the others are the whole organization's.
+// ownedByUsers are kinds of resources that belong to one user. Others belong to the organization.
 var ownedByUsers = []string{"conversations", "messages", "runs"}
 
-// In one organization somebody else's conversation, and what is in it, is 403 without the scope agent. With it, or
-// admin, it is as one's own. Resources that belong to no user are open to all callers with the scope, and so are the records of
-// everybody's conversations.
+// Another user's conversation in the same organization, and its contents, are 403 without the scope agent or admin.
+// Resources that belong to no user are available to all callers with the scope, and so are the records of all
+// conversations.
 func TestConversationsOfOtherUsersRequireTheScopeAgent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -143,7 +143,7 @@ func TestConversationsOfOtherUsersRequireTheScopeAgent(t *testing.T) {
 				if strings.HasPrefix(at.name, "body") {
 					base = maps.Clone(own)
 					if at.kind == "conversations" {
-						base["chatbots"] = theirs["chatbots"] // the one that the conversation is with
+						base["chatbots"] = theirs["chatbots"] // the chatbot of the conversation
 					}
 				}
 				path, body := at.put(base, theirs[at.kind])
@@ -172,7 +172,7 @@ func TestConversationsOfOtherUsersRequireTheScopeAgent(t *testing.T) {
 	}
 }
 
-// One's own ids open everything, without any scope of the staff.
+// Callers need no staff scope for their own resources.
 func TestOwnResourcesNeedNoStaffScope(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -198,7 +198,7 @@ func TestOwnResourcesNeedNoStaffScope(t *testing.T) {
 	}
 }
 
-// Lists show one's own, and to the staff the organization's, but never another's.
+// Lists contain the caller's own resources, and the organization's for the staff, but never another organization's.
 func TestListsExcludeOtherOrganizations(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -30,7 +30,7 @@ func TestEachParameterIsAcceptedInSnakeCase(t *testing.T) {
 			}
 			tried++
 			value := url.QueryEscape(cmp.Or(days[parameter.Name], fmt.Sprint(parameter.Schema.Value.Example)))
-			without := strings.NewReplacer(parameter.Name+"="+days[parameter.Name], "").Replace(op.target(there, "")) // required days
+			without := strings.NewReplacer(parameter.Name+"="+days[parameter.Name], "").Replace(op.target(there, "")) // the required days
 			if !strings.Contains(without, "?") {
 				without += "?"
 			}
@@ -53,8 +53,8 @@ func TestEachParameterIsAcceptedInSnakeCase(t *testing.T) {
 	}
 }
 
-// A parameter that an operation has in another spelling, and a filter that it does not have, are
-// refused: without them the result would be a different one.
+// A parameter that an operation has in another spelling, and a filter that it lacks, are refused. Ignoring them would
+// change the result.
 func TestMisspelledFiltersAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -99,7 +99,7 @@ func TestMisspelledFiltersAreRejected(t *testing.T) {
 	admin.call(http.MethodGet, "/ws?sessionId="+there["conversations"], nil, upgrade).wantProblem(400, "invalid_request", "sessionId")
 }
 
-// A list can be filtered by a conversation under each of its names.
+// Lists can be filtered by conversation under each name of the parameter.
 func TestConversationFilterIsAcceptedUnderEachName(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -121,7 +121,7 @@ func TestConversationFilterIsAcceptedUnderEachName(t *testing.T) {
 	}
 }
 
-// A page by offset is the same results as pages by number, wherever it begins, and empty beyond the end.
+// Pages by offset return the same results as pages by number, from any offset, and are empty beyond the end.
 func TestListsCanBePagedByOffset(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -190,11 +190,11 @@ func TestPageSizesAboveTheMaximumAreClamped(t *testing.T) {
 	for _, query := range []string{"pageSize=0", "page_size=-1", "limit=1.5"} {
 		alice.call(http.MethodGet, "/api/messages/?"+query, nil).wantProblem(400, "invalid_request", "pageSize")
 	}
-	// The Conversations family refuses them, as its reference document says.
+	// The Conversations family refuses them, as the reference requires.
 	alice.call(http.MethodGet, "/api/conversations?limit=101", nil).wantProblem(400, "invalid_request", "limit")
 }
 
-// A + that is not encoded is a space. The error says how to write it.
+// An unencoded + is a space. The error explains how to encode it.
 func TestUnencodedPlusInOffsetsIsExplained(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -206,7 +206,7 @@ func TestUnencodedPlusInOffsetsIsExplained(t *testing.T) {
 	alice.get(path + "%2B08:00")
 }
 
-// Contacts are created by what clients of the vendor send, and found by what they ask for.
+// Contacts can be created and filtered with the field names that MaiAgent's clients use.
 func TestContactsAreAcceptedAndFilteredInEachSpelling(t *testing.T) {
 	t.Parallel()
 	manager := serve(t).organization().as("manager", auth.Manage)
@@ -247,7 +247,7 @@ func TestContactsAreAcceptedAndFilteredInEachSpelling(t *testing.T) {
 	}
 }
 
-// An id and an object with the id are the same wherever the document says so.
+// An ID and an object with the ID are equivalent wherever the document declares both.
 func TestIDsAndObjectsWithTheIDAreInterchangeable(t *testing.T) {
 	t.Parallel()
 	tried := 0

@@ -11,8 +11,8 @@ import (
 	"parley/internal/jsontext"
 )
 
-// Whatever the bytes: what jsontext lets through is valid JSON in UTF-8 without a NUL or half a character, which says the
-// same as what came in; what it refuses it refuses as the caller's mistake.
+// For any bytes: JSON that jsontext accepts is returned as valid UTF-8 without NUL or lone surrogates, with the same
+// meaning. Other input is rejected as an error of the caller.
 func FuzzCleanJSON(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `null`, `[1,2.5,-0,1e5,1E+999,1e-999]`, `1e1000`, `{"a":"\u0000"}`, `{"\u0000":1}`, `"\ud800"`, `"\ud83d\ude42"`, `"\udc00\ud800"`, `"\ud83d\ud83d\ude42"`,
@@ -36,7 +36,7 @@ func FuzzCleanJSON(f *testing.F) {
 		}
 		var was, is any
 		if err := decodeNumbers(bytes.TrimPrefix(given, []byte("\uFEFF")), &was); err != nil {
-			return // invalid UTF-8 was replaced outside of texts, or two documents were joined
+			return // invalid UTF-8 outside of strings was replaced, or two documents were joined
 		}
 		if err := decodeNumbers(cleaned, &is); err != nil {
 			t.Fatalf("%q became %q: %v", given, cleaned, err)
@@ -97,7 +97,7 @@ func hasNUL(value any) bool {
 	return false
 }
 
-// hasLoneSurrogate looks for an escaped half of a character, the way PostgreSQL does.
+// hasLoneSurrogate reports whether the JSON contains an escaped lone surrogate, by PostgreSQL's rules.
 func hasLoneSurrogate(body []byte) bool {
 	high := false
 	for i := 0; i < len(body); i++ {

@@ -10,7 +10,7 @@ import (
 	"parley/internal/clientaddr"
 )
 
-// Behind a trusted proxy, limits by address count clients, IPv6 networks of 64 bits as one, and links
+// Behind a trusted proxy, limits by address count the clients, with IPv6 networks of 64 bits as one client. Links
 // have the scheme and host that the client used.
 func TestAddressLimitsFollowTrustedProxies(t *testing.T) {
 	t.Parallel()
@@ -25,7 +25,7 @@ func TestAddressLimitsFollowTrustedProxies(t *testing.T) {
 		stranger.call(http.MethodGet, "/api/me/", nil, withHeader("X-Forwarded-For", from)).wantProblem(status, code, "")
 	}
 	for range 3 {
-		guess("1.1.1.1, 203.0.113.7", 401, "unauthorized") // a client can only write on the left
+		guess("1.1.1.1, 203.0.113.7", 401, "unauthorized") // a client can only prepend to the header
 	}
 	guess("2.2.2.2, 203.0.113.7", 429, "rate_limited")
 	guess("203.0.113.8", 401, "unauthorized")
@@ -46,7 +46,7 @@ func TestAddressLimitsFollowTrustedProxies(t *testing.T) {
 	}
 }
 
-// Without trusted proxies nothing that a header says changes links.
+// Without trusted proxies, forwarding headers do not change links.
 func TestForwardingHeadersOfUntrustedPeersAreIgnored(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

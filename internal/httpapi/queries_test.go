@@ -11,7 +11,7 @@ import (
 	"parley/internal/auth"
 )
 
-// Integers in queries keep the document's bounds, and are integers.
+// Integers in queries must be integers within the document's bounds.
 func TestIntegersInQueriesAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -52,7 +52,7 @@ func TestIntegersInQueriesAreValidated(t *testing.T) {
 	}
 }
 
-// Texts in queries keep theirs, and none may hold what the database cannot.
+// Strings in queries must be within the document's bounds and must not contain NUL.
 func TestTextsInQueriesAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -96,7 +96,7 @@ func TestTextsInQueriesAreValidated(t *testing.T) {
 	}
 }
 
-// Headers that the document declares are held against it too.
+// Declared headers are validated too.
 func TestHeadersAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -104,7 +104,7 @@ func TestHeadersAreValidated(t *testing.T) {
 	for _, op := range operations {
 		for _, parameter := range op.in("header") {
 			if parameter.Name != "Idempotency-Key" {
-				continue // has a test of its own
+				continue // see the test of event IDs
 			}
 			schema := parameter.Schema.Value
 			for _, value := range []string{fmt.Sprintf("%0*d", int(*schema.MaxLength)+1, 0), "with space", "字", "\xff"} {
@@ -121,7 +121,7 @@ func TestHeadersAreValidated(t *testing.T) {
 	}
 }
 
-// Unknown parameters are ignored, as unknown fields are.
+// Unknown parameters are ignored, like unknown fields.
 func TestUnknownParametersAreIgnored(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -136,7 +136,7 @@ func TestUnknownParametersAreIgnored(t *testing.T) {
 	}
 }
 
-// What the document requires of a query must be there.
+// Parameters that the document requires must be present.
 func TestRequiredParametersAreEnforced(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -164,7 +164,7 @@ func TestRequiredParametersAreEnforced(t *testing.T) {
 	}
 }
 
-// An operation that takes nothing of the query has nothing to refuse in it.
+// Operations without query parameters ignore any query.
 func TestOperationsWithoutParametersIgnoreQueries(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)

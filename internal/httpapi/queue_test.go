@@ -11,8 +11,8 @@ import (
 	"parley/internal/auth"
 )
 
-// checkAnswered holds a conversation against the rules of the queue: every question is answered once, in the order of the
-// questions, seq has no gaps, times grow, and never were two runs at work at a time. It waits until all is answered.
+// checkAnswered waits until all questions are answered, and then checks the rules of the queue: every question is
+// answered once and in order, seq has no gaps, times increase, and only one run was in progress at a time.
 func (c caller) checkAnswered(conversation string, questions int) {
 	c.t.Helper()
 	eventually(c.t, "all is answered", func() bool {
@@ -56,7 +56,7 @@ func (c caller) checkAnswered(conversation string, questions int) {
 	c.checkRecords(conversation, questions)
 }
 
-// checkRecords: one for each exchange, the first New and the others Follow.
+// checkRecords checks that there is one record for each exchange, the first one New and the others Follow.
 func (c caller) checkRecords(conversation string, exchanges int) {
 	c.t.Helper()
 	got := query[string](c.server, "SELECT coalesce(string_agg(type, ' ' ORDER BY created_at), '') FROM records WHERE session_id = $1", conversation)
@@ -66,8 +66,8 @@ func (c caller) checkRecords(conversation string, exchanges int) {
 	}
 }
 
-// While one question is being answered 20 more may wait; the next is refused on every way in, and told when to come
-// again. Then all are answered, in order.
+// During a reply, 20 more questions can be queued. The next one is refused in every operation, with Retry-After. Then
+// all are answered in order.
 func TestConversationQueueHoldsTwentyQuestions(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -92,7 +92,7 @@ func TestConversationQueueHoldsTwentyQuestions(t *testing.T) {
 			t.Errorf("%v, Retry-After %q", problem, got.header.Get("Retry-After"))
 		}
 	}
-	// What is not for the bot does not queue, and other conversations are not held up.
+	// Messages that are not for the bot are not queued, and other conversations are not delayed.
 	alice.post("/api/messages/", object{"conversation": id})
 	alice.remove("/api/conversations/" + alice.startConversation() + "/")
 	shown := alice.history(id)
@@ -107,7 +107,7 @@ func TestConversationQueueHoldsTwentyQuestions(t *testing.T) {
 	alice.checkAnswered(id, 22)
 }
 
-// A conversation that is deleted takes its queue with it, and the bot goes on elsewhere.
+// Deleting a conversation deletes its queue. The bot continues with other conversations.
 func TestConversationWithQueuedQuestionsCanBeDeleted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -126,7 +126,8 @@ func TestConversationWithQueuedQuestionsCanBeDeleted(t *testing.T) {
 	}
 }
 
-// Fifty at once into one conversation: each is stored and answered once, or refused because too many wait.
+// Of fifty concurrent messages to one conversation, each is stored and answered once, or refused because the queue is
+// full.
 func TestConcurrentSendsIntoOneConversationAreStoredOrRefused(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -148,7 +149,7 @@ func TestConcurrentSendsIntoOneConversationAreStoredOrRefused(t *testing.T) {
 	alice.checkAnswered(id, stored)
 }
 
-// Fifty at once into fifty conversations do not meet each other: each is answered.
+// Fifty concurrent messages to fifty conversations are all answered.
 func TestConcurrentSendsIntoManyConversationsAreAllAnswered(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -190,7 +191,7 @@ func (c caller) atOnce(n int, request func(i int) (path string, body any), optio
 	return answers
 }
 
-// A message is acknowledged while the bot is busy elsewhere.
+// A message is acknowledged while the bot is busy with other conversations.
 func TestMessagesAreAcknowledgedBeforeTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

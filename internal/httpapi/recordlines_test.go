@@ -18,7 +18,7 @@ import (
 	"parley/internal/httpapi/recordfile"
 )
 
-// exportedLines are the records of an export as lines of JSON.
+// exportedLines returns the records of an export as JSON Lines.
 func (c caller) exportedLines(query string) []object {
 	c.t.Helper()
 	got := c.call(http.MethodGet, linesPath+query+"&format=jsonl", nil)
@@ -35,7 +35,7 @@ func (c caller) exportedLines(query string) []object {
 	return lines
 }
 
-// A line is byte for byte what encoding/json makes of the record that the list has.
+// Each line equals the record in the list as encoding/json encodes it, byte for byte.
 func TestExportedLinesEqualTheRecordsOfTheList(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()

@@ -22,18 +22,18 @@ const (
 	statisticsPath = "/api/chatbots/parley/statistics/"
 )
 
-// around is a query of days that all of a test's time is in, and more.
+// around adds days to a query that include the whole time of the test.
 func around(query string) string {
 	return "?" + strings.TrimSuffix("startDate="+days["startDate"]+"&endDate="+days["endDate"]+"&"+query, "&")
 }
 
-// records is a page of the default bot's records of these days.
+// records returns a page of the default bot's records.
 func (c caller) records(query string) object {
 	c.t.Helper()
 	return c.get(recordsPath + around(query))
 }
 
-// exported are the rows of the sheet Records.
+// exported returns the rows of the worksheet Records.
 func (c caller) exported(query string) [][]string {
 	c.t.Helper()
 	return c.exportedFrom(exportPath + query)
@@ -53,7 +53,8 @@ func (c caller) exportedFrom(path string) [][]string {
 	return must(book.GetRows("Records", excelize.Options{RawCellValue: true}))
 }
 
-// exchanges are four questions to the default bot in two conversations, the last of which was cancelled, and their runs.
+// exchanges sends four questions to the default bot in two conversations, cancels the last one, and returns their
+// runs.
 func (o organization) exchanges() (alice caller, ids []string) {
 	o.t.Helper()
 	alice = o.as("alice", auth.Chat, auth.RecordsRead)
@@ -69,7 +70,7 @@ func (o organization) exchanges() (alice caller, ids []string) {
 	return alice, append(ids, cancelled)
 }
 
-// A record is an exchange as it was: its texts, its times, its place in its conversation.
+// A record describes its exchange: its texts, its times and its place in the conversation.
 func TestRecordsDescribeTheirExchange(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -112,12 +113,12 @@ func TestRecordsDescribeTheirExchange(t *testing.T) {
 	}
 }
 
-// Filters, days and zones choose the same rows for the list, the export and the statistics.
+// Filters, days and time zones select the same records in the list, the export and the statistics.
 func TestListExportAndStatisticsSelectTheSameRecords(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, ids := o.exchanges()
-	// The first of them was long ago, where it was another day in the east.
+	// The first record is old, and its day differs in an eastern time zone.
 	o.exec("UPDATE records SET created_at = '2026-01-15T23:30:00.999999Z' WHERE id = $1", ids[0])
 	o.exec("UPDATE records SET feedback = 'like' WHERE id = $1", ids[1])
 	first := text(alice.get("/api/runs/"+ids[0]+"/"), "conversation")
@@ -166,14 +167,14 @@ func TestListExportAndStatisticsSelectTheSameRecords(t *testing.T) {
 	for _, query := range []string{"pageSize=3&page=2", "page=2", "page=2&userMessage=nothing+of+it"} {
 		alice.call(http.MethodGet, recordsPath+around(query), nil).wantProblem(404, "not_found", "")
 	}
-	// Another bot has none.
+	// Another bot has no records.
 	other := text(o.as("admin", auth.Admin).post("/api/chatbots/", object{"name": "Another"}), "id")
 	if got := alice.get("/api/chatbots/" + other + "/records/" + around("")); number(got, "count") != 0 {
 		t.Errorf("another bot has %v", got)
 	}
 }
 
-// The days must be days, in order, of a zone; each of the three operations says so.
+// The days must be dates in order, in a known time zone, for each of the three operations.
 func TestDateRangesAreValidated(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.RecordsRead)
@@ -199,7 +200,7 @@ func TestDateRangesAreValidated(t *testing.T) {
 	alice.call(http.MethodGet, statisticsPath+"?startDate=2024-01-01&endDate=2025-01-01", nil).wantProblem(400, "invalid_request", "endDate")
 }
 
-// The export is a workbook with a header in the caller's language, a row for each record, and no formula.
+// The export is a workbook with a header in the caller's language and a row for each record. It contains no formulas.
 func TestExcelExportIsAWorkbook(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -239,7 +240,7 @@ func TestExcelExportIsAWorkbook(t *testing.T) {
 	}
 }
 
-// The file has a name that every program understands, and a truer one for those that can.
+// The file has an ASCII name for all clients, and its full name for clients that support it.
 func TestExportsHaveFileNames(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -258,7 +259,7 @@ func TestExportsHaveFileNames(t *testing.T) {
 	}
 }
 
-// Statistics have an entry for each day, and totals of what happened on them.
+// Statistics have an entry for each day, and totals.
 func TestStatisticsHaveAnEntryForEachDay(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -297,7 +298,8 @@ func TestStatisticsHaveAnEntryForEachDay(t *testing.T) {
 	}
 }
 
-// Usage is in runs, records, exports and statistics; stateless completions are counted per key, chatbot and day.
+// Usage is returned with runs, records, exports and statistics. Stateless completions are counted per key, chatbot
+// and day.
 func TestUsageIsCounted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -347,7 +349,7 @@ func TestUsageIsCounted(t *testing.T) {
 	admin.call(http.MethodGet, "/api/stateless-usage/?startDate=2026-01-15&endDate=2026-01-14", nil).wantProblem(400, "invalid_request", "endDate")
 	admin.call(http.MethodGet, path+"&page=2", nil).wantProblem(404, "not_found", "")
 
-	// The use of a revoked key stays.
+	// The usage of a revoked key is kept.
 	admin.call(http.MethodDelete, "/api/api-keys/"+text(usage["apiKey"].(object), "id")+"/", nil).wantStatus(204)
 	if key := objects(admin.get(path), "results")[0]["apiKey"].(object); key["name"] != nil || key["user"] != nil || key["id"] != usage["apiKey"].(object)["id"] {
 		t.Errorf("the revoked key is %v", key)

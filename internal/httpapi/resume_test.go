@@ -17,8 +17,8 @@ import (
 	"parley/internal/auth"
 )
 
-// A stream that breaks anywhere and is resumed has the whole text once: equal to an unbroken stream, and as it
-// is stored.
+// A stream that breaks repeatedly and is resumed contains the whole text once. It equals an unbroken stream and the
+// stored text.
 func TestBrokenStreamResumesWithoutLossOrDuplicates(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -63,7 +63,7 @@ func TestBrokenStreamResumesWithoutLossOrDuplicates(t *testing.T) {
 	}
 }
 
-// brokenlyHear hangs up after a few events, and takes the stream up after the last one that it has got, until it has all.
+// brokenlyHear disconnects after a few events and resumes after the last received one, until the stream ends.
 func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, breaks int, err error) {
 	for run, held := l.run, ""; ; breaks++ {
 		for range 1 + random.IntN(12) {
@@ -89,7 +89,7 @@ func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, br
 			query = "?after=" + held
 		case 1:
 			options = append(options, withHeader("Last-Event-ID", held))
-		default: // after wins
+		default: // after takes precedence
 			query, options = "?after="+held, append(options, withHeader("Last-Event-ID", "1.1"))
 		}
 		if l, err = c.tryListen(http.MethodGet, "/api/runs/"+run+"/events/"+query, nil, options...); err != nil {
@@ -101,7 +101,7 @@ func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, br
 	}
 }
 
-// Without an id, a late listener gets the text so far as one delta, and then each delta as it is written.
+// Without an event ID, a late listener receives the text so far as one delta, and then each new delta.
 func TestStreamWithoutAnEventIDBeginsWithTheTextSoFar(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(40, 15)
@@ -132,8 +132,8 @@ func TestStreamWithoutAnEventIDBeginsWithTheTextSoFar(t *testing.T) {
 	}
 }
 
-// A run that is over gives the rest of its text after any of its events, after the last delta only the last event, after
-// the last event nothing, and without an id all of it at once.
+// The stream of a finished run resumes after any of its events: the rest of the text, or only the last event after
+// the last delta, or 204 after the last event. Without an event ID, the whole text is one delta.
 func TestFinishedRunResumesAfterAnyEvent(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -164,7 +164,7 @@ func TestFinishedRunResumesAfterAnyEvent(t *testing.T) {
 	}
 }
 
-// A reply without any text has nothing but its last event, which is not waited for.
+// The stream of a finished reply without text has only the last event, and ends immediately.
 func TestFinishedRunWithoutTextEndsItsStreamImmediately(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"match": "nothing", "deltas": []string{}}, object{"deltas": []string{}, "failAfter": 0})
@@ -183,8 +183,8 @@ func TestFinishedRunWithoutTextEndsItsStreamImmediately(t *testing.T) {
 	}
 }
 
-// An id that the run does not have, of another attempt, beyond the end or inside a character, brings the whole text with
-// reset: what the listener has is to be thrown away.
+// An unknown event ID returns the whole text with reset: the listener must discard what it has. An ID is unknown if
+// it belongs to another attempt, is beyond the end or is inside a character.
 func TestUnknownEventIDResetsTheStream(t *testing.T) {
 	t.Parallel()
 	alice, _ := scriptedCaller(t, silent("silence", "Ah 字", " oh"), object{"deltas": []string{"Ah 字", " oh"}})
@@ -209,7 +209,7 @@ func TestUnknownEventIDResetsTheStream(t *testing.T) {
 		{"3.6", "Oh no!", true},
 		{"2.4", "Ah x", true},
 		{"2.5", "Ah xy", true},
-		{"1.0", "", false}, // there is nothing to be thrown away
+		{"1.0", "", false}, // there is nothing to discard
 	} {
 		events := alice.follow(over, "?after="+test.after).rest()
 		if content, last := resumed(t, test.held, events); content != whole || last["finishReason"] != "stop" || (events[0].data["reset"] == true) != test.isReset {
@@ -221,7 +221,7 @@ func TestUnknownEventIDResetsTheStream(t *testing.T) {
 		}
 		growing.leave()
 	}
-	// What is beyond the end is known only when there is an end.
+	// An ID beyond the end is detected only when the reply has ended.
 	for _, after := range []string{"2.11", "2.999999999"} {
 		events := alice.follow(over, "?after="+after).rest()
 		if content, _ := resumed(t, "Ah 字 oh no", events); content != whole || events[0].data["reset"] != true || len(events) != 2 {
@@ -235,7 +235,7 @@ func TestUnknownEventIDResetsTheStream(t *testing.T) {
 	}
 }
 
-// A listener gets a reset when another attempt takes over.
+// Listeners receive a reset when another attempt takes over.
 func TestNewAttemptResetsTheStream(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("", "Ah ", "oh"))
@@ -263,7 +263,7 @@ func TestNewAttemptResetsTheStream(t *testing.T) {
 	}
 }
 
-// An invalid event id is refused, and the problem names its place.
+// An invalid event ID is refused, and the problem names the parameter or header.
 func TestInvalidEventIDsAreRejected(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -296,7 +296,7 @@ func TestStreamOfAFailedRunEndsWithItsError(t *testing.T) {
 	}
 }
 
-// A run that waits in the queue can be followed before it has begun.
+// A queued run can be followed before it starts.
 func TestQueuedRunsCanBeFollowed(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(10, 5)

@@ -31,7 +31,7 @@ func TestRunsReportTheirState(t *testing.T) {
 		run["finishReason"] != nil, run["error"] != nil, run["startedAt"] == nil, run["firstTokenAt"] != nil, run["finishedAt"] != nil:
 		t.Errorf("%v", run)
 	}
-	// The reply has its id before it is there.
+	// The ID of the reply is known before the reply is stored.
 	alice.call(http.MethodGet, "/api/messages/"+text(run, "messageId")+"/", nil).wantProblem(404, "not_found", "")
 	release()
 	run = alice.awaitRun(text(sent, "run_id"))
@@ -44,7 +44,7 @@ func TestRunsReportTheirState(t *testing.T) {
 	}
 }
 
-// Each finished exchange leaves one record, which has the run's id.
+// Each finished exchange stores one record, with the ID of the run.
 func TestEachExchangeStoresOneRecord(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -52,7 +52,7 @@ func TestEachExchangeStoresOneRecord(t *testing.T) {
 	id := alice.startConversation()
 	first := alice.ask(id, question)
 	second := alice.call(http.MethodPost, completions, object{"conversation": id, "message": object{"content": "something else entirely"}}).wantStatus(200)
-	alice.post("/api/messages/", object{"conversation": id}) // starts no reply, leaves no record
+	alice.post("/api/messages/", object{"conversation": id}) // starts no reply and has no record
 	for run, want := range map[string]string{
 		text(first, "run_id"): "New|completed|" + question + "|" + longAnswer + "|" + question + "\n\n" + longAnswer,
 		text(second, "runId"): "Follow|completed|something else entirely|" + shrug + "|",
@@ -71,8 +71,8 @@ func TestEachExchangeStoresOneRecord(t *testing.T) {
 	alice.checkRecords(id, 2)
 }
 
-// A run whose lease has expired is reclaimed: the previous attempt can no longer answer, and the question is answered
-// once.
+// A run with an expired lease is reclaimed. The previous attempt can no longer store a reply, and the question is
+// answered once.
 func TestExpiredLeaseIsReclaimedAndAnsweredOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -80,21 +80,21 @@ func TestExpiredLeaseIsReclaimedAndAnsweredOnce(t *testing.T) {
 	id := alice.startConversation()
 	release := o.holdBots()
 	sent := alice.sendMessage(id, question)
-	alice.sendMessage(id, "Where is the invoice?") // waits behind it
+	alice.sendMessage(id, "Where is the invoice?") // queued behind it
 	path := "/api/runs/" + text(sent, "run_id") + "/"
 	eventually(t, "it is taken up", func() bool {
-		// Again and again, since the attempt that lives renews its lease.
+		// Repeat the update, because the current attempt renews its lease.
 		o.exec("UPDATE runs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND attempt = 1", sent["run_id"])
 		return number(alice.get(path), "attempt") == 2
 	})
-	release() // both attempts answer now
+	release() // both attempts reply now
 	alice.checkAnswered(id, 2)
 	if run := alice.get(path); number(run, "attempt") != 2 || run["state"] != "completed" {
 		t.Errorf("%v", run)
 	}
 }
 
-// The running and queued runs of a dead server are answered by the next one.
+// The next server reclaims the running and queued runs of a dead one.
 func TestRunsOfACrashedServerAreReclaimed(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -134,7 +134,7 @@ func TestQueueOfACrashedServerIsResumed(t *testing.T) {
 	}
 }
 
-// abandonedRun stores a question and a run of it that no instance works on.
+// abandonedRun stores a question and a run that no instance works on.
 func (c caller) abandonedRun(conversation, content, state string, attempt int) string {
 	c.t.Helper()
 	sent := c.sendMessage(conversation, content)
@@ -145,8 +145,8 @@ func (c caller) abandonedRun(conversation, content, state string, attempt int) s
 		FROM asked RETURNING id::text`, sent["message_id"], state, attempt)
 }
 
-// What kills the server each time is not tried for ever: after three attempts the run is failed and says so, its record
-// too, and what waits behind it is answered.
+// A run that interrupts its server each time fails after three attempts, and so does its record. The questions behind
+// it are answered.
 func TestRunFailsAfterThreeInterruptedAttempts(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -172,8 +172,8 @@ func TestRunFailsAfterThreeInterruptedAttempts(t *testing.T) {
 	}
 }
 
-// A bot that fails ends the waiting with a problem that tells nothing of our insides; the run and the record are failed,
-// and the conversation goes on.
+// When a bot fails, waiting callers receive a problem without internal details. The run and the record are failed,
+// and the conversation continues.
 func TestEngineFailuresExposeNoInternals(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -222,7 +222,7 @@ func TestWaitersReceiveRepliesOfOtherInstances(t *testing.T) {
 		answered <- got
 	}()
 	eventually(t, "the question is stored", func() bool { return len(alice.history(id)) == 1 })
-	// The other process: it has taken the run over, and finished it.
+	// The other instance has reclaimed the run and finished it.
 	o.exec(`WITH run AS (UPDATE runs SET state = 'completed', attempt = 2, finish_reason = 'stop', finished_at = clock_timestamp() RETURNING *),
 		session AS (UPDATE sessions SET last_seq = 2, active_run = NULL)
 		INSERT INTO message_history (organization_id, id, session_id, seq, sender, content, run_id, created_at)
@@ -237,7 +237,7 @@ func TestWaitersReceiveRepliesOfOtherInstances(t *testing.T) {
 		t.Error("the stream does not end")
 	}
 	release()
-	// What was asked here first is not answered again.
+	// The reply that was started here is discarded.
 	alice.ask(id, "Hi")
 	if history := alice.history(id); len(history) != 4 {
 		t.Errorf("%v", history)

@@ -9,7 +9,7 @@ import (
 	"parley/internal/auth"
 )
 
-// scripted makes a bot that has one script, and returns where it is asked.
+// scripted creates a bot with one script, and returns its completions path.
 func (o organization) scripted(slug string, rules ...object) string {
 	o.t.Helper()
 	o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": slug, "slug": slug, "engine": "scripted", "script": object{"rules": rules}, "unanswerableReply": shrug})
@@ -20,7 +20,7 @@ func asking(content string, streaming bool) object {
 	return object{"message": object{"content": content}, "isStreaming": streaming}
 }
 
-// A script is shown as it was sent, stays until it is changed or taken away, and belongs to the scripted engine.
+// A script is returned as it was sent, is kept until it is changed or removed, and requires the scripted engine.
 func TestScriptLifecycle(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -47,7 +47,7 @@ func TestScriptLifecycle(t *testing.T) {
 		t.Errorf("%v", changed)
 	}
 	admin.call(http.MethodPatch, "/api/chatbots/s/", object{"engine": "scripted"}).wantProblem(400, "invalid_request", "/script")
-	// Another engine's bot may keep a script for later.
+	// A bot with another engine can store a script for later use.
 	admin.patch("/api/chatbots/s/", object{"script": other})
 	if changed := admin.patch("/api/chatbots/s/", object{"engine": "scripted"}); !equalJSON(changed["script"], other) {
 		t.Errorf("%v", changed)
@@ -76,7 +76,7 @@ func TestInvalidScriptsAreRejected(t *testing.T) {
 	}
 }
 
-// The same question gets the same reply each time, as JSON and as a stream, with what the script suggests.
+// The same question always receives the same reply, as JSON and as a stream, with the suggestions of the script.
 func TestScriptedChatbotsReplyByTheirScript(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -104,8 +104,8 @@ func TestScriptedChatbotsReplyByTheirScript(t *testing.T) {
 	}
 }
 
-// A scripted failure is reported by its status before the first byte, and in the last event of a stream; what was
-// said before it is kept.
+// A scripted failure before the first text has its status, and a later one is the last event of the stream. The text
+// before it is kept.
 func TestScriptedFailuresAreReported(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -15,24 +15,24 @@ import (
 	"parley/internal/auth"
 )
 
-// wire is a way to the server on which connections can be cut.
+// wire is a TCP proxy to the server whose connections can be cut.
 type wire struct {
 	url string
 
 	mu    sync.Mutex
 	conns []net.Conn
-	// opened counts the connections; the first deaf ones are cut when the server begins to answer.
+	// opened counts the connections. The first deaf connections are cut when the server begins to respond.
 	opened, deaf int
 }
 
-// connections is how many there have been.
+// connections returns the number of connections so far.
 func (w *wire) connections() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.opened
 }
 
-// wireTo lays a way to the server.
+// wireTo starts a proxy to the server.
 func wireTo(t *testing.T, s *server, deaf int) *wire {
 	t.Helper()
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
@@ -55,7 +55,7 @@ func wireTo(t *testing.T, s *server, deaf int) *wire {
 	return w
 }
 
-// carry carries what goes over one connection.
+// carry copies data in both directions of one connection.
 func (w *wire) carry(conn net.Conn, address string) {
 	defer conn.Close()
 	behind, err := net.Dial("tcp", address)
@@ -70,7 +70,7 @@ func (w *wire) carry(conn net.Conn, address string) {
 	w.mu.Unlock()
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		_, _ = io.Copy(behind, conn) // until either is cut
+		_, _ = io.Copy(behind, conn) // until either side is cut
 		behind.Close()
 	})
 	if isDeaf {
@@ -92,7 +92,7 @@ func (w *wire) cut() {
 	w.conns = nil
 }
 
-// sdk is the Go SDK over a wire.
+// sdk returns a client of the Go SDK that connects through the proxy.
 func (w *wire) sdk(t *testing.T, key string) *client.Client {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -103,7 +103,7 @@ func (w *wire) sdk(t *testing.T, key string) *client.Client {
 	return must(client.New(w.url, options...))
 }
 
-// saying is a bot that says numbered pieces, and what they amount to.
+// saying creates a bot that replies with numbered deltas, and returns their text.
 func (o organization) saying(slug string, n, delayMS int) (text string) {
 	o.t.Helper()
 	var deltas []string
@@ -129,7 +129,7 @@ func TestSDKResumesBrokenStreams(t *testing.T) {
 	w := wireTo(t, s, 0)
 	sdk := w.sdk(t, o.as("alice", auth.Chat).key)
 
-	// given a stream whose connection is cut again and again
+	// given a stream whose connection is cut repeatedly
 	var received strings.Builder
 	var last client.Event
 	ids := map[string]bool{}
@@ -147,7 +147,7 @@ func TestSDKResumesBrokenStreams(t *testing.T) {
 		}
 	}
 
-	// then no text is lost or received twice, and it is one question and its answer
+	// then no text is lost or duplicated, and there is one question with one reply
 	if received.String() != text || !last.Done || *last.FinishReason != api.FinishReasonStop {
 		t.Errorf("%q ends with %+v", received.String(), last)
 	}
@@ -159,7 +159,7 @@ func TestSDKResumesBrokenStreams(t *testing.T) {
 		t.Errorf("there were %d connections", n)
 	}
 
-	// and the run tells it all again, from any place
+	// and the events of the run can be read again from any position
 	again, end, err := client.ReadReply(sdk.RunEvents(t.Context(), last.RunID.String(), ""))
 	if err != nil || again != text || !end.Done {
 		t.Errorf("%q, %+v, %v", again, end, err)
@@ -169,7 +169,7 @@ func TestSDKResumesBrokenStreams(t *testing.T) {
 	}
 }
 
-// The answer to the request may be lost before it begins: it is asked again, and the question is stored once.
+// If the response is lost before it begins, the SDK retries, and the question is stored once.
 func TestSDKRetriesStoreOneQuestion(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -198,18 +198,18 @@ func TestSDKReportsFailures(t *testing.T) {
 	if !ok || failed.Problem.Error != api.ProblemCodeUpstreamFailed || !last.Done || text == "" {
 		t.Errorf("%q, %+v, %v", text, last, err)
 	}
-	// a limit is reported immediately
+	// an exceeded rate limit is reported immediately
 	_, _, err = client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, ask("go on")))
 	if limited, ok := errors.AsType[*client.ProblemError](err); !ok || limited.Problem.Error != api.ProblemCodeRateLimited || *limited.Problem.RetryAfter < 1 {
 		t.Errorf("%v", err)
 	}
-	// and so is the end of the caller's patience
+	// and so is the end of the caller's context
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err = client.ReadReply(sdk.RunEvents(ctx, last.RunID.String(), "")); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	// Errors of the other methods are reported in the same way.
+	// Other methods report errors in the same way.
 	unknown, err := sdk.GetRunWithResponse(t.Context(), "nothing")
 	if err != nil {
 		t.Fatal(err)
@@ -219,8 +219,8 @@ func TestSDKReportsFailures(t *testing.T) {
 	}
 }
 
-// A device that loses its connection again and again, even before a message is acknowledged, misses nothing and
-// stores nothing twice, whichever way it says who it is.
+// A device that loses its connection repeatedly, even before a message is acknowledged, misses no message and stores
+// none twice, with every way to authenticate.
 func TestSDKReconnectsSockets(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -257,7 +257,7 @@ func TestSDKReconnectsSockets(t *testing.T) {
 					w.cut()
 				}
 			}
-			say() // before there is a connection
+			say() // before the first connection
 			received := []string{}
 			delivered := 0
 			for frame, err := range socket.Frames(t.Context()) {
@@ -301,7 +301,7 @@ func TestSDKReconnectsSockets(t *testing.T) {
 	}
 }
 
-// A visitor's socket is held in the same way, with the reply as it grows; and one that may not be opened says why.
+// A visitor's socket reconnects in the same way and streams the reply. A refused connection returns the reason.
 func TestSDKReconnectsSocketsOfVisitors(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -331,7 +331,7 @@ func TestSDKReconnectsSocketsOfVisitors(t *testing.T) {
 		} else if message.Sender != api.SpeakerBot || message.Content != longAnswer || grown.String() != longAnswer {
 			t.Fatalf("%+v after %q", message, grown.String())
 		}
-		if greetings == 1 { // what was said before is not received again
+		if greetings == 1 { // earlier messages are not received again
 			w.cut()
 			grown.Reset()
 			if err := socket.Send(client.ClientMessageFrame{Content: question}); err != nil {

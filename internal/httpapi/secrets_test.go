@@ -12,21 +12,21 @@ import (
 	"parley/internal/auth"
 )
 
-// record is a log that is kept.
+// record collects a log.
 type record struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-// Write keeps a line.
+// Write appends a line.
 func (r *record) Write(line []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.text.Write(line)
 }
 
-// INVARIANT: what is secret is in no log, at the level debug too, and in no answer but the one that makes it: keys, client
-// tokens, tickets, the API keys of models, and what was said.
+// INVARIANT: secrets and contents appear in no log, even at debug level, and in no response except the one that
+// creates them. Secrets are keys, client tokens, tickets and the API keys of models.
 func TestSecretsAreNeitherLoggedNorExposed(t *testing.T) {
 	t.Parallel()
 	log := &record{}
@@ -36,7 +36,7 @@ func TestSecretsAreNeitherLoggedNorExposed(t *testing.T) {
 	const said, modelKey = "said-in-confidence", "sk-model-in-confidence"
 	own := me.one()
 	model := admin.post("/api/chatbots/", object{"name": "Clever", "engine": "openai", "model": object{"baseUrl": "http://127.0.0.1:1/v1", "name": "m", "apiKey": modelKey}})
-	// A server that cannot be reached, and two that repeat what they were asked: as a refusal, and as an invalid answer.
+	// One server cannot be reached. Two repeat the request: in a refusal, and in an invalid response.
 	models := []string{text(model, "id")}
 	for _, status := range []int{http.StatusUnprocessableEntity, http.StatusOK} {
 		echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -60,7 +60,7 @@ func TestSecretsAreNeitherLoggedNorExposed(t *testing.T) {
 		secrets = append(secrets, text(got.json(), field))
 		return text(got.json(), field)
 	}
-	// given secrets of each kind, used and misused, and things said in each way
+	// given secrets of each kind in valid and invalid requests, and messages in each operation
 	token := keep(me.call(http.MethodPost, "/api/client-tokens/", object{"conversation": own["conversations"]}), "token")
 	ticket := keep(me.call(http.MethodPost, "/api/ws-tickets/", object{}), "ticket")
 	spare := keep(admin.call(http.MethodPost, "/api/api-keys/", object{"name": "Spare"}), "key")
@@ -79,7 +79,7 @@ func TestSecretsAreNeitherLoggedNorExposed(t *testing.T) {
 			ask(admin, op.method, op.pathOf(own), body)
 		}
 	}
-	s.expectFailures() // the models do not answer
+	s.expectFailures() // the model servers do not reply
 	for _, asked := range append(models, own["chatbots"]) {
 		for _, isStreaming := range []bool{false, true} {
 			me.call(http.MethodPost, "/api/chatbots/"+asked+"/completions/", object{"message": object{"content": said}, "isStreaming": isStreaming})
@@ -89,7 +89,7 @@ func TestSecretsAreNeitherLoggedNorExposed(t *testing.T) {
 	admin.call(http.MethodGet, "/api/chatbots/"+text(model, "id")+"/", nil).wantStatus(200)
 	answers = append(answers, admin.call(http.MethodGet, "/api/chatbots/", nil), admin.call(http.MethodGet, "/api/api-keys/", nil), admin.call(http.MethodGet, "/api/audit-events/", nil))
 	me.awaitRun(text(me.sendMessage(own["conversations"], said), "run_id"))
-	// then they are nowhere
+	// then none of them appears in the log or in a response
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	if !strings.Contains(log.text.String(), "msg=request") {

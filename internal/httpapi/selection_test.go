@@ -8,8 +8,8 @@ import (
 	"parley/internal/auth"
 )
 
-// queryMetadata restricts what the bot answers from: the entries that any of the knowledge bases selects, and whose labels
-// fulfil the relations. What is empty or unknown restricts nothing.
+// queryMetadata restricts retrieval to entries that any of the knowledge bases selects and whose labels satisfy the
+// relations. Empty and unknown conditions restrict nothing.
 func TestQueryMetadataRestrictsRetrieval(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

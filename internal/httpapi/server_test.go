@@ -38,7 +38,7 @@ import (
 	"parley/internal/wsapi"
 )
 
-// server is the whole service on a database of its own, as cmd/server puts it together.
+// server is the whole service with its own database, assembled as in cmd/server.
 type server struct {
 	t     testing.TB
 	url   string
@@ -46,35 +46,36 @@ type server struct {
 	bots  *bot.Bots
 	chat  *chattest.Domain
 	store *store.Store
-	sql   *pgxpool.Pool // for what no operation shows or does
+	sql   *pgxpool.Pool // for data that no operation reads or writes
 	http  *http.Client
 	ready atomic.Pointer[error]
 	names atomic.Int64
-	// contract is the way of every request: it holds each answer against the document.
+	// contract validates each response against the document.
 	contract *contracttest.Transport
 }
 
-// expectFailures is for tests that break something: a 500 is then an answer like others.
+// expectFailures is called by tests that cause internal errors. The harness then accepts 500.
 func (s *server) expectFailures() { s.contract.ExpectFailures() }
 
-// settings are what a test wants of its server beyond the usual.
+// settings are the options of a test server. Zero values are defaults.
 type settings struct {
 	origins []string
-	// limits are requests per minute by class; of the classes that are not there nobody comes to the end.
+	// limits are requests per minute by class. Other classes are practically unlimited.
 	limits map[string]int
-	// connections are how many the server may have to its database; zero: the usual.
+	// connections is the maximum number of database connections.
 	connections int
-	// replies are how many may be written at once; zero: any number.
+	// replies is the maximum number of concurrent replies; zero: unlimited.
 	replies int
-	// replyTimeout is how long completions wait for their reply; zero: the default.
+	// replyTimeout is the time that completions wait for their reply.
 	replyTimeout time.Duration
-	// database is the address of the server's, and key what seals in it; empty: a fresh one, and a new one.
+	// database is the URL of the database, and key encrypts the secrets in it. If they are empty, the server has a
+	// new database and a new key.
 	database, key string
-	// link joins it with others; nil: nothing does.
+	// link connects the server with other instances.
 	link *realtime.Redis
-	// log gets what is logged.
+	// log receives the log.
 	log io.Writer
-	// ceilings are those of keys' limits and of all client tokens of a user.
+	// ceilings are the maximum limits of keys, and of all client tokens of a user.
 	ceilings ratelimit.Limits
 	// proxies are the trusted proxies.
 	proxies clientaddr.Proxies
@@ -86,7 +87,7 @@ const unlimited = 1_000_000
 // logChecker receives the log of the server and fails the test on errors and panics.
 type logChecker struct{ t *testing.T }
 
-// Write takes a line.
+// Write checks a line of the log.
 func (a *logChecker) Write(line []byte) (int, error) {
 	if bytes.Contains(line, []byte("level=ERROR")) || bytes.Contains(line, []byte("panic")) {
 		a.t.Errorf("the log says: %s", line)
@@ -158,13 +159,13 @@ func serveWith(t testing.TB, wanted settings) *server {
 	s.http = &http.Client{
 		Transport: s.contract,
 		Timeout:   60 * time.Second,
-		// A redirect would lose a POST's body: none is ever expected.
+		// A redirect would lose the body of a POST: no redirect is expected.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return s
 }
 
-// organization is one with a default bot that knows something, and a web chat.
+// organization is an organization with a default bot that has FAQs, and a web chat.
 type organization struct {
 	*server
 	id      uuid.UUID
@@ -173,7 +174,7 @@ type organization struct {
 	webChat db.WebChat
 }
 
-// The default bot's knowledge: one long answer, so that it comes in many pieces, and a few more.
+// The default bot's FAQs have one long answer, which is streamed in many deltas, and a few others.
 const (
 	question   = "How do I reset my password?"
 	longAnswer = "Open the sign-in page and follow the link below the form. We then send a letter to the address that you have given us. " +
@@ -209,14 +210,14 @@ func (s *server) organization() organization {
 	return o
 }
 
-// caller is somebody with a key.
+// caller is a user with an API key.
 type caller struct {
 	organization
 	user string
 	key  string
 }
 
-// as makes a key for a user of the organization, who is made when new.
+// as creates a key for a user of the organization. It creates the user if necessary.
 func (o organization) as(user string, scopes ...auth.Scope) caller {
 	o.t.Helper()
 	_, key, err := o.auth.CreateKey(o.t.Context(), o.id, auth.NewKey{Name: user + "'s key", User: user, Scopes: scopes})
@@ -226,7 +227,7 @@ func (o organization) as(user string, scopes ...auth.Scope) caller {
 	return caller{organization: o, user: user, key: key}
 }
 
-// client is the generated client with the caller's key.
+// client returns the generated client with the caller's key.
 func (c caller) client() *api.ClientWithResponses {
 	return must(api.NewClientWithResponses(c.url, api.WithHTTPClient(c.http),
 		api.WithRequestEditorFn(func(_ context.Context, request *http.Request) error {
@@ -235,7 +236,7 @@ func (c caller) client() *api.ClientWithResponses {
 		})))
 }
 
-// eventually waits until something is so, and fails the test when it does not come to be.
+// eventually waits until a condition holds, and fails the test after a timeout.
 func eventually(t testing.TB, what string, isSo func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
@@ -251,7 +252,7 @@ func eventually(t testing.TB, what string, isSo func() bool) {
 	}
 }
 
-// query reads one value with a statement of the test's own.
+// query reads one value with SQL.
 func query[T any](s *server, statement string, args ...any) T {
 	s.t.Helper()
 	var value T
@@ -261,7 +262,7 @@ func query[T any](s *server, statement string, args ...any) T {
 	return value
 }
 
-// exec changes what no operation changes.
+// exec changes data that no operation changes.
 func (s *server) exec(statement string, args ...any) {
 	s.t.Helper()
 	if _, err := s.sql.Exec(s.t.Context(), statement, args...); err != nil {
@@ -269,8 +270,8 @@ func (s *server) exec(statement string, args ...any) {
 	}
 }
 
-// holdBots makes every bot wait before it answers, until the returned function is called, at the latest by the test's
-// end: nobody can read FAQs while another transaction has their table for itself.
+// holdBots blocks the replies of all bots until release is called or the test ends. It locks the table of FAQs, so
+// that no transaction can read them.
 func (s *server) holdBots() (release func()) {
 	s.t.Helper()
 	tx, err := s.sql.Begin(s.t.Context())

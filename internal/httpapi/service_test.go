@@ -24,7 +24,7 @@ import (
 	"parley/internal/redistest"
 )
 
-// Every code that a problem can have is explained, with the status that it has.
+// Every problem code is documented with the status that it has.
 func TestEveryProblemCodeIsDocumented(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -49,7 +49,7 @@ func TestEveryProblemCodeIsDocumented(t *testing.T) {
 	s.call(http.MethodGet, "/problems/Not_Found", nil).wantProblem(404, "not_found", "")
 }
 
-// The address that a problem has as its type leads to its explanation.
+// The type of a problem is a URL that leads to its documentation.
 func TestProblemTypeLinksToItsDocumentation(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -59,7 +59,7 @@ func TestProblemTypeLinksToItsDocumentation(t *testing.T) {
 	}
 }
 
-// The server serves the document that it enforces, in both forms the same.
+// The server serves the document that it enforces, with equal contents as YAML and JSON.
 func TestServerServesItsOpenAPIDocument(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -97,7 +97,7 @@ func TestOpenAPIDocumentNamesTheServerOfTheRequest(t *testing.T) {
 	}
 }
 
-// A client with the current document gets 304 by its ETag; the ETag identifies these bytes.
+// A client that has the current document receives 304 by its ETag. The ETag identifies the bytes of the document.
 func TestOpenAPIDocumentSupportsConditionalRequests(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -123,7 +123,7 @@ func TestOpenAPIDocumentSupportsConditionalRequests(t *testing.T) {
 	}
 }
 
-// What the document shows of itself is how it begins.
+// The document's examples of itself are its first lines.
 func TestOpenAPIDocumentExamplesOfItselfAreItsBeginning(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -142,7 +142,7 @@ func TestOpenAPIDocumentExamplesOfItselfAreItsBeginning(t *testing.T) {
 	}
 }
 
-// The reference page loads nothing from elsewhere: all that it names is served here.
+// The reference page loads nothing from other servers. All of its assets are served here.
 func TestReferencePageLoadsNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -160,7 +160,7 @@ func TestReferencePageLoadsNothingFromElsewhere(t *testing.T) {
 	}
 	for _, asset := range assets {
 		if asset[1] == "/openapi.yaml" {
-			continue // for who has no JavaScript
+			continue // for clients without JavaScript
 		}
 		if !strings.HasPrefix(asset[1], "/docs/") {
 			t.Errorf("the page loads %s", asset[1])
@@ -172,7 +172,7 @@ func TestReferencePageLoadsNothingFromElsewhere(t *testing.T) {
 	}
 }
 
-// Readiness reports the state of the service without reasons; health only that it responds.
+// Readiness reports whether the service is ready, without reasons. Liveness reports only that it responds.
 func TestReadinessHidesItsReasons(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -186,7 +186,7 @@ func TestReadinessHidesItsReasons(t *testing.T) {
 	s.call(http.MethodGet, "/healthz", nil).wantStatus(200)
 }
 
-// Where Redis joins the instances, readiness reports its state; without it the service keeps serving.
+// If Redis connects the instances, readiness reports the state of Redis. The service keeps serving without it.
 func TestReadinessReportsTheStateOfRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -200,7 +200,7 @@ func TestReadinessReportsTheStateOfRedis(t *testing.T) {
 	eventually(t, "Redis is noticed to be away", func() bool { return s.call(http.MethodGet, "/readyz", nil).wantStatus(200)["redis"] == "away" })
 }
 
-// A caller's own request id is kept when it can be written to a header and a log; else it gets one of ours.
+// A valid request ID of the caller is kept. Otherwise the server generates one.
 func TestValidRequestIDsAreKept(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -12,14 +12,14 @@ import (
 	"parley/internal/auth"
 )
 
-// What is authorized is what is done: no header, no spelling of a path and no second key of a body has another operation
-// carried out than the one that was asked for, nor by another caller.
+// The operation that is authorized is the one that is executed. No header, spelling of a path or duplicate key in a
+// body leads to another operation or another caller.
 func TestAuthorizedRequestIsTheExecutedOne(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me, bob := o.as("me", auth.Chat), o.as("bob", auth.Chat)
 	own, theirs := me.one(), bob.one()
-	admin := o.as("admin", auth.Admin).key // which may read what is behind them, were they to lead there
+	admin := o.as("admin", auth.Admin).key // the caller may use the operations that the manipulated requests aim at
 	secret := "/api/api-keys/"
 	for name, change := range map[string]option{
 		"X-HTTP-Method-Override": withHeader("X-HTTP-Method-Override", "DELETE"), "X-HTTP-Method": withHeader("X-HTTP-Method", "DELETE"), "X-Method-Override": withHeader("X-Method-Override", "DELETE"),
@@ -46,7 +46,7 @@ func TestAuthorizedRequestIsTheExecutedOne(t *testing.T) {
 			t.Errorf("%s is answered", path)
 		}
 	}
-	// Of a key that is there twice the last one counts, for what is checked and for what is done.
+	// If a body has a duplicate key, the last one applies, both in validation and in execution.
 	for body, want := range map[string]int{
 		fmt.Sprintf(`{"conversation": %q, "conversation": %q, "content": "Hi"}`, own["conversations"], theirs["conversations"]):      403,
 		fmt.Sprintf(`{"conversation": %q, "conversation": %q, "content": "Hi"}`, theirs["conversations"], own["conversations"]):      201,
@@ -63,14 +63,14 @@ func TestAuthorizedRequestIsTheExecutedOne(t *testing.T) {
 			t.Errorf("there is %v", message)
 		}
 	}
-	// Two keys in one request are none: nobody says which counts.
+	// Two credentials in one request are rejected, because it is ambiguous which one applies.
 	if got := me.raw(fmt.Sprintf("GET /api/me/ HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key nobody.x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", me.key)); got != 401 {
 		t.Errorf("a second key is taken: %d", got)
 	}
 }
 
-// A request with two lengths is refused, or read by its chunks; the following bytes are a separate request,
-// without anybody's key.
+// A request with both Content-Length and chunks is refused or read by its chunks. The bytes that follow are a
+// separate request without credentials.
 func TestSmuggledRequestsHaveNoCredentials(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -95,7 +95,8 @@ func TestSmuggledRequestsHaveNoCredentials(t *testing.T) {
 	}
 }
 
-// raw sends bytes, and returns the status of the last answer that comes until the server has enough; 0 for none.
+// raw sends bytes until the server closes the connection, and returns the status of the last response, or 0 if there
+// is none.
 func (c caller) raw(request string) (status int) {
 	c.t.Helper()
 	conn := must(new(net.Dialer).DialContext(c.t.Context(), "tcp", strings.TrimPrefix(c.url, "http://")))
@@ -112,7 +113,8 @@ func (c caller) raw(request string) (status int) {
 	}
 }
 
-// The name of an export is one header, whatever the chatbot is called: no second parameter, no second header, no path.
+// The file name of an export is one header parameter for every name of a chatbot. A name cannot add a parameter, a
+// header or a path.
 func TestExportNamesCannotInjectHeaders(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -12,13 +12,13 @@ import (
 	"parley/internal/auth"
 )
 
-// event is one of a stream.
+// event is an event of a stream.
 type event struct {
 	id   string
 	data object
 }
 
-// events reads a whole stream, of which nothing may be but comments, ids and data.
+// events reads a whole stream. It may contain only comments, IDs and data.
 func (a answer) events() []event {
 	a.t.Helper()
 	if a.status != http.StatusOK || a.header.Get("Content-Type") != "text/event-stream" {
@@ -45,8 +45,8 @@ func (a answer) events() []event {
 	return found
 }
 
-// joined holds a stream against the rules that all streams keep, and returns its text and its last event: ids grow, every
-// event names the same run, exactly one is the last, and the fields that only it has are on it.
+// joined checks the rules of every stream, and returns its text and its last event: IDs increase, every event names
+// the same run, exactly one event is the last, and only that one has the closing fields.
 func joined(t *testing.T, events []event) (string, object) {
 	t.Helper()
 	return resumed(t, "", events)
@@ -55,7 +55,7 @@ func joined(t *testing.T, events []event) (string, object) {
 // lineBreaks are the characters at which Python's splitlines ends a line.
 const lineBreaks = "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029"
 
-// Whatever a reply contains, each event is one line for any reader, in every stream and in JSON lines.
+// Each event is one line for any reader, whatever the reply contains, in every stream and in JSON Lines.
 func TestLineBreaksInRepliesDoNotSplitEvents(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"a" + lineBreaks, lineBreaks + "b"}, "suggestions": []object{{"text": lineBreaks}}})
@@ -77,13 +77,13 @@ func TestLineBreaksInRepliesDoNotSplitEvents(t *testing.T) {
 	}
 }
 
-// isEndOf reports whether an offset is that of the last event of a text: one more than the text has, unless only this
-// instance has given up.
+// isEndOf reports whether an offset is that of the last event of a text: the length of the text plus one, unless only
+// this instance has given up.
 func isEndOf(last event, at, length int) bool {
 	return at == length+1 || at == length && last.data["finishReason"] == "error"
 }
 
-// resumed is joined for a listener that has the beginning of the text already. A reset event discards it.
+// resumed is joined for a listener that already has the beginning of the text. A reset event discards it.
 func resumed(t *testing.T, held string, events []event) (string, object) {
 	t.Helper()
 	content := held
@@ -130,7 +130,7 @@ func (c caller) stream(body object) answer {
 	return c.call(http.MethodPost, completions, body)
 }
 
-// The deltas joined are exactly the stored message, and exactly what the JSON form answers to the same question.
+// The joined deltas equal the stored message and the JSON response to the same question.
 func TestStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -167,7 +167,7 @@ func TestStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	}
 }
 
-// Everything that can be refused is refused with its status, before a stream begins.
+// Every error that can be detected early has its status, and begins no stream.
 func TestInvalidRequestsAreRejectedBeforeTheStreamBegins(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -183,8 +183,8 @@ func TestInvalidRequestsAreRejectedBeforeTheStreamBegins(t *testing.T) {
 	}
 }
 
-// A stream begins at once, though the bot is busy, and its events come when there are some: nothing on the way holds them
-// back until the end.
+// A stream begins immediately, even if the bot is busy, and delivers each event when it occurs. Nothing buffers
+// events until the end.
 func TestStreamBeginsBeforeTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -214,7 +214,7 @@ func TestStreamBeginsBeforeTheReply(t *testing.T) {
 	alice.checkAnswered(text(run, "conversation"), 1)
 }
 
-// Streams of questions that wait in one conversation each get their own reply.
+// Concurrent streams in one conversation each receive their own reply.
 func TestQueuedStreamsEachGetTheirOwnReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -11,7 +11,7 @@ import (
 	"parley/internal/auth"
 )
 
-// stringsOf are the places of all strings in a body's schema, free objects among them.
+// stringsOf returns the pointers of all strings in a body's schema, including those in free-form objects.
 func stringsOf(schema *openapi3.Schema, pointer string) []string {
 	var found []string
 	for name, ref := range schema.Properties {
@@ -33,7 +33,7 @@ func stringsOf(schema *openapi3.Schema, pointer string) []string {
 	return append(found, pointer+"/unknown")
 }
 
-// PostgreSQL cannot store NUL: it is rejected in every text, in unknown fields and keys as well.
+// PostgreSQL cannot store NUL. It is rejected in every string, including unknown fields and keys.
 func TestNULCharactersAreRejectedWithTheirPointer(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -61,7 +61,7 @@ func TestNULCharactersAreRejectedWithTheirPointer(t *testing.T) {
 	}
 }
 
-// A lone surrogate cannot be stored: it becomes U+FFFD and the rest of the text stays.
+// A lone surrogate cannot be stored. It becomes U+FFFD, and the rest of the text is kept.
 func TestLoneSurrogatesBecomeReplacementCharacters(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -78,7 +78,7 @@ func TestLoneSurrogatesBecomeReplacementCharacters(t *testing.T) {
 			}
 			body := op.bodyOf(there)
 			body[name] = "MARK"
-			encoded := strings.Replace(string(must(json.Marshal(body))), "MARK", `a\ud83db\udc00\uD83D\uDE42c`+op.id, 1) // unique, as the id in another system must be
+			encoded := strings.Replace(string(must(json.Marshal(body))), "MARK", `a\ud83db\udc00\uD83D\uDE42c`+op.id, 1) // unique, as required for the ID in another system
 			got := admin.call(op.method, op.pathOf(there), encoded)
 			if got.status >= 300 {
 				t.Errorf("%s /%s: %d %s", op.id, name, got.status, got.body)
@@ -103,7 +103,7 @@ func TestInvalidUTF8IsReplacedAndByteOrderMarksAreIgnored(t *testing.T) {
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
 	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", "\uFEFF{\"content\":\"a\xff\xfeb \xe5\xad\x97\"}").wantStatus(http.StatusCreated)
-	// A row of broken bytes is one mistake or several, as the reader sees fit.
+	// A sequence of invalid bytes may become one or several U+FFFD.
 	if got := text(alice.history(id)[0], "content"); strings.ReplaceAll(got, "\uFFFD\uFFFD", "\uFFFD") != "a\uFFFDb 字" {
 		t.Errorf("%q", got)
 	}

@@ -11,7 +11,7 @@ import (
 	"parley/internal/auth"
 )
 
-// A client token lives for its time, 15 minutes where nothing is said, and no longer than the key that made it.
+// A client token expires after its lifetime, by default 15 minutes, and no later than the key that made it.
 func TestClientTokensExpire(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -37,7 +37,8 @@ func TestClientTokensExpire(t *testing.T) {
 	me.call(http.MethodGet, path, nil, bearer(brief)).wantProblem(401, "unauthorized", "")
 }
 
-// A client token ends when the key that made it is revoked or expires; nobody can make or change one.
+// A client token becomes invalid when the key that made it is revoked or expires. Tokens cannot be forged or
+// modified.
 func TestClientTokensEndWithTheirKey(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -66,7 +67,7 @@ func TestClientTokensEndWithTheirKey(t *testing.T) {
 		} else {
 			o.exec("UPDATE api_keys SET expires_at = clock_timestamp() WHERE name = $1", "expired's key")
 		}
-		if c.user == "expired" { // the server cannot know
+		if c.user == "expired" { // the server cannot detect this
 			eventually(t, "the token ends with its key", func() bool { return c.call(http.MethodGet, path, nil, bearer(token)).status != 200 })
 		}
 		if err := c.call(http.MethodGet, path, nil, bearer(token)).checkProblem(401, "unauthorized", ""); err != nil {
@@ -75,7 +76,7 @@ func TestClientTokensEndWithTheirKey(t *testing.T) {
 	}
 }
 
-// A token that is bound to an origin is taken from its pages alone, for REST and sockets.
+// A token that is bound to an origin is accepted only from pages of that origin, for REST and sockets.
 func TestClientTokensAreBoundToTheirOrigin(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{origins: []string{"*"}}).organization()
@@ -106,7 +107,7 @@ func TestClientTokensAreBoundToTheirOrigin(t *testing.T) {
 	}
 }
 
-// With a token nobody speaks for another contact, and nothing is attached by its id.
+// A client token cannot send as another contact, and cannot attach files by their ID.
 func TestClientTokensActForTheirContactOnly(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -125,7 +126,7 @@ func TestClientTokensActForTheirContactOnly(t *testing.T) {
 	}
 }
 
-// A token whose contact is deleted opens nothing any more, and makes no other one.
+// After its contact is deleted, a client token gives no access, and does not create another contact.
 func TestClientTokensEndWithTheirContact(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -8,8 +8,8 @@ import (
 	"parley/internal/auth"
 )
 
-// A body may hold tens of thousands of mistakes: a long one is answered with its first, a short one with a hundred at
-// the most.
+// A body can have tens of thousands of violations. A long body is answered with its first, a short one with at most a
+// hundred.
 func TestReportedViolationsAreLimited(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -23,7 +23,7 @@ func TestReportedViolationsAreLimited(t *testing.T) {
 	}
 }
 
-// A repeat under its key is answered however long the queue is, since it needs no place in it.
+// A repeat under an Idempotency-Key is answered even if the queue is full, because it needs no place in it.
 func TestRepeatedRequestsAreAnsweredWhileTheQueueIsFull(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -9,7 +9,7 @@ import (
 	"parley/internal/auth"
 )
 
-// A web chat needs only a name: it belongs to the default bot and has an inbox of its own.
+// A web chat requires only a name. It uses the default bot and has its own inbox.
 func TestWebChatRequiresOnlyAName(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -45,7 +45,8 @@ func TestWebChatRequiresOnlyAName(t *testing.T) {
 	}
 }
 
-// Another bot takes over new conversations; those that have begun keep theirs. What a PATCH leaves out stays.
+// A new chatbot of a web chat handles new conversations. Existing ones keep theirs. A PATCH keeps the fields that it
+// omits.
 func TestWebChatChangesItsChatbotForNewConversations(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -72,7 +73,7 @@ func TestWebChatChangesItsChatbotForNewConversations(t *testing.T) {
 	admin.remove(path)
 	admin.call(http.MethodGet, path, nil).wantProblem(404, "not_found", "")
 	admin.call(http.MethodPost, "/api/conversations/", object{"webChat": o.webChat.ID}).wantProblem(404, "not_found", "")
-	// Its inbox and conversations stay.
+	// Its inbox and conversations are kept.
 	if got := admin.get("/api/conversations/" + text(before, "id") + "/")["inbox"].(object)["id"]; got != o.webChat.InboxID.String() {
 		t.Errorf("%v", got)
 	}

@@ -16,28 +16,28 @@ import (
 
 // partialReader reads some events of a stream, and then continues, disconnects or cancels the run.
 type partialReader struct {
-	does  string
-	after int // events
-	heard []event
-	err   error
+	action string
+	after  int // events
+	events []event
+	err    error
 }
 
 // ask sends the request and handles the stream as c says.
 func (c *partialReader) ask(alice caller, path string) {
 	ctx, leave := context.WithCancel(alice.t.Context())
 	defer leave()
-	l, err := alice.tryListen(http.MethodPost, path, asking("Go on", true), func(request *http.Request) { *request = *request.WithContext(ctx) })
+	l, err := alice.tryListen(http.MethodPost, path, completionBody("Go on", true), func(request *http.Request) { *request = *request.WithContext(ctx) })
 	if err != nil {
 		c.err = err
 		return
 	}
-	defer l.leave()
-	defer func() { c.heard = l.heard }()
+	defer l.disconnect()
+	defer func() { c.events = l.events }()
 	for n := 0; ; n++ {
-		if n == c.after && c.does == "leaves" {
+		if n == c.after && c.action == "leaves" {
 			return
 		}
-		if n == c.after && c.does == "cancels" {
+		if n == c.after && c.action == "cancels" {
 			got, err := alice.tryCall(http.MethodPost, "/api/runs/"+l.run+"/cancel/", nil, withHeader("Authorization", "Api-Key "+alice.key))
 			if err != nil || got.status != http.StatusOK {
 				c.err = fmt.Errorf("cancel: %d %w", got.status, err)
@@ -60,30 +60,30 @@ func TestAbandonedAndCancelledStreamsReleaseTheirResources(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	rule, whole := slow(20, 20)
+	rule, whole := slowRule(20, 20)
 	alice, path := scriptedCaller(t, rule)
-	alice.call(http.MethodPost, path, asking("Go on", false)).wantStatus(http.StatusOK)
+	alice.call(http.MethodPost, path, completionBody("Go on", false)).wantStatus(http.StatusOK)
 	// Open all connections that the pool may have, so that none is opened later.
-	alice.atOnce(64, func(int) (string, any) { return "/api/conversations/start", object{} })
+	alice.postConcurrently(64, func(int) (string, any) { return "/api/conversations/start", object{} })
 	goroutines := alice.idleGoroutines()
 
 	const callers = 200
 	many := make([]*partialReader, callers)
 	var all sync.WaitGroup
 	for i := range many {
-		many[i] = &partialReader{does: []string{"stays", "leaves", "cancels"}[i%3], after: random.IntN(21)}
+		many[i] = &partialReader{action: []string{"stays", "leaves", "cancels"}[i%3], after: random.IntN(21)}
 		all.Go(func() { many[i].ask(alice, path) })
 	}
 	all.Wait()
-	eventually(t, "nothing runs", func() bool {
+	eventually(t, "no run is queued or running", func() bool {
 		return query[int](alice.server, "SELECT count(*) FROM runs WHERE state IN ('queued', 'running')") == 0
 	})
-	for i, one := range many {
-		if one.err != nil {
-			t.Errorf("caller %d, who %s after %d: %v", i, one.does, one.after, one.err)
+	for i, reader := range many {
+		if reader.err != nil {
+			t.Errorf("caller %d, who %s after %d events: %v", i, reader.action, reader.after, reader.err)
 			continue
 		}
-		alice.checkReader(t, one, whole)
+		alice.checkReader(t, reader, whole)
 	}
 	for what, statement := range map[string]string{
 		"conversations that wait":               "SELECT count(*) FROM sessions WHERE active_run IS NOT NULL OR queued_runs <> 0",
@@ -100,14 +100,14 @@ func TestAbandonedAndCancelledStreamsReleaseTheirResources(t *testing.T) {
 		}
 	}
 	if n := query[int](alice.server, "SELECT count(*) FROM runs WHERE state = 'cancelled'"); n == 0 || n > callers/3 {
-		t.Errorf("%d were cancelled", n)
+		t.Errorf("%d runs were cancelled", n)
 	}
-	eventually(t, "no connection of the database's is in use", func() bool {
+	eventually(t, "no database connection is in use", func() bool {
 		return query[int](alice.server, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'") == 0
 	})
 	left := alice.idleGoroutines()
 	if left > goroutines+10 {
-		t.Errorf("before there were %d goroutines, now %d", goroutines, left)
+		t.Errorf("%d goroutines at first, now %d", goroutines, left)
 	}
 	t.Logf("%d goroutines before, %d after", goroutines, left)
 }
@@ -128,30 +128,30 @@ func (s *server) idleGoroutines() int {
 }
 
 // checkReader compares the events that a reader received with what is stored.
-func (c caller) checkReader(t *testing.T, one *partialReader, whole string) {
+func (c caller) checkReader(t *testing.T, reader *partialReader, whole string) {
 	t.Helper()
-	if len(one.heard) == 0 {
+	if len(reader.events) == 0 {
 		return // disconnected before the first text
 	}
-	run := c.get("/api/runs/" + text(one.heard[0].data, "runId") + "/")
+	run := c.get("/api/runs/" + text(reader.events[0].data, "runId") + "/")
 	stored := ""
 	for _, message := range c.history(text(run, "conversation")) {
 		if message["sender"] == "bot" {
 			stored += text(message, "content")
 		}
 	}
-	if one.does == "leaves" {
+	if reader.action == "leaves" {
 		heard := ""
-		for _, one := range one.heard {
-			heard += one.data["content"].(string)
+		for _, reader := range reader.events {
+			heard += reader.data["content"].(string)
 		}
 		if run["state"] != "completed" || stored != whole || !strings.HasPrefix(stored, heard) {
-			t.Errorf("who left after %d: %v, stored %q, heard %q", one.after, run, stored, heard)
+			t.Errorf("disconnected after %d events: run %v, stored %q, received %q", reader.after, run, stored, heard)
 		}
 		return
 	}
-	content, last := joined(t, one.heard)
-	if content != stored || last["finishReason"] != run["finishReason"] || one.does == "stays" && (content != whole || run["state"] != "completed") {
-		t.Errorf("who %s after %d: %v, stored %q, heard %q and %v", one.does, one.after, run, stored, content, last)
+	content, last := checkStream(t, reader.events)
+	if content != stored || last["finishReason"] != run["finishReason"] || reader.action == "stays" && (content != whole || run["state"] != "completed") {
+		t.Errorf("%s after %d events: run %v, stored %q, received %q and %v", reader.action, reader.after, run, stored, content, last)
 	}
 }

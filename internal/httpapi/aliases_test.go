@@ -38,7 +38,7 @@ func (op operation) aliases(path string) []string {
 func TestPathAliasesReachTheSameOperation(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	var there things
+	var resources resourceIDs
 	tried := 0
 	for _, op := range operations {
 		// shape distinguishes the responses of different operations.
@@ -49,13 +49,13 @@ func TestPathAliasesReachTheSameOperation(t *testing.T) {
 			return strings.Join(slices.Sorted(maps.Keys(got.json())), " ")
 		}
 		send := func(rewrite func(path string) string) answer {
-			if there == nil {
-				there = admin.one()
+			if resources == nil {
+				resources = admin.createResources()
 			}
-			path, query, _ := strings.Cut(op.target(there, ""), "?")
-			got := op.send(admin, rewrite(path)+"?"+query, op.anyBody(there), withHeader("X-Request-Id", "same"))
+			path, query, _ := strings.Cut(op.target(resources, ""), "?")
+			got := op.send(admin, rewrite(path)+"?"+query, op.validBody(resources), withHeader("X-Request-Id", "same"))
 			if op.method == http.MethodDelete {
-				there = nil
+				resources = nil
 			}
 			return got
 		}
@@ -93,7 +93,7 @@ func TestEveryAliasReceivesTheRequestBody(t *testing.T) {
 			t.Errorf("%s: the stored content is %v", path, got)
 		}
 	}
-	id := alice.silent()
+	id := alice.startUnanswered()
 	for _, path := range []string{
 		"/conversations/" + id + "/messages", "/conversations/" + id + "/messages/", "/api/v1/conversations/" + id + "/messages", "/api/messages", "/api/v1/messages", "/api/v1/messages/",
 	} {

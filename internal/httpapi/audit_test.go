@@ -36,13 +36,13 @@ func (op operation) audits() string {
 }
 
 // effective returns a request of the operation that causes its audited effect.
-func (op operation) effective(own things) (path string, body any) {
+func (op operation) effective(own resourceIDs) (path string, body any) {
 	if op.id == "batchConversations" {
 		return op.path, object{"operations": []object{
-			{"action": "delete", "conversation_id": own["conversations"]}, {"action": "delete", "conversation_id": nothing()["conversations"]},
+			{"action": "delete", "conversation_id": own["conversations"]}, {"action": "delete", "conversation_id": unknownIDs()["conversations"]},
 		}}
 	}
-	return op.target(own, ""), op.anyBody(own)
+	return op.target(own, ""), op.validBody(own)
 }
 
 // An operation with x-audit records one event, with its caller, for each successful request. Failed
@@ -53,17 +53,17 @@ func TestAuditedOperationsRecordOneEvent(t *testing.T) {
 	admin, me := o.as("admin", auth.Admin), o.as("me", auth.Admin)
 	key := query[string](o.server, "SELECT id::text FROM api_keys WHERE name = $1", "me's key")
 	recordedActions := map[string]bool{}
-	var own things
+	var own resourceIDs
 	for _, op := range operations {
 		if !op.isSecured {
 			continue
 		}
 		if own == nil {
-			own = me.one()
+			own = me.createResources()
 		}
-		for name, there := range map[string]things{"unknown": nothing(), "own": own} {
+		for name, resources := range map[string]resourceIDs{"unknown": unknownIDs(), "own": own} {
 			before := number(admin.get("/api/audit-events/"), "count")
-			path, body := op.effective(there)
+			path, body := op.effective(resources)
 			got := op.send(me, path, body, withHeader("X-Request-Id", op.id))
 			after := admin.get("/api/audit-events/")
 			recorded := objects(after, "results")[:number(after, "count")-before]
@@ -84,8 +84,8 @@ func TestAuditedOperationsRecordOneEvent(t *testing.T) {
 				event["user"].(object)["name"] != "me" || address != "127.0.0.1" && address != "::1" {
 				t.Errorf("%s recorded the event %v", op.id, event)
 			}
-			if about.kind != "" && event["objectId"] != there[about.kind] {
-				t.Errorf("the event of %s has the objectId %v, want %s", op.id, event["objectId"], there[about.kind])
+			if about.kind != "" && event["objectId"] != resources[about.kind] {
+				t.Errorf("the event of %s has the objectId %v, want %s", op.id, event["objectId"], resources[about.kind])
 			}
 			if strings.HasSuffix(op.audits(), ".deleted") {
 				own = nil
@@ -104,7 +104,7 @@ func TestEffectAndAuditEventAreStoredAtomically(t *testing.T) {
 	s := serve(t)
 	o := s.organization()
 	me := o.as("me", auth.Admin)
-	own := me.one()
+	own := me.createResources()
 	s.expectFailures()
 	s.exec(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected failure'; END $$`)
 	for _, table := range []string{"audit_events", "api_keys", "sessions", "contacts", "bots", "faqs", "web_chats"} {
@@ -174,8 +174,8 @@ func TestAuditEventsAreFilteredByActionAndDate(t *testing.T) {
 	made := admin.post("/api/api-keys/", object{"name": "Portal", "user": "portal", "scopes": []string{"agent"}})
 	admin.remove("/api/api-keys/" + text(made, "id") + "/")
 	for query, want := range map[string]int{
-		"": 3, "action=apiKey.created": 2, "action=apiKey.revoked": 1, "action=faq.deleted": 0, "startDate=" + days["startDate"]: 3, "startDate=" + days["endDate"]: 0, "endDate=" + days["startDate"]: 0,
-		"startDate=" + days["startDate"] + "&endDate=" + days["endDate"] + "&timezone=Asia/Taipei&action=apiKey.revoked": 1, "endDate=9999-12-31": 3,
+		"": 3, "action=apiKey.created": 2, "action=apiKey.revoked": 1, "action=faq.deleted": 0, "startDate=" + dayParameters["startDate"]: 3, "startDate=" + dayParameters["endDate"]: 0, "endDate=" + dayParameters["startDate"]: 0,
+		"startDate=" + dayParameters["startDate"] + "&endDate=" + dayParameters["endDate"] + "&timezone=Asia/Taipei&action=apiKey.revoked": 1, "endDate=9999-12-31": 3,
 	} {
 		if got := admin.events(query); len(got) != want {
 			t.Errorf("%q: %d events, want %d", query, len(got), want)

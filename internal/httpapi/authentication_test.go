@@ -36,7 +36,7 @@ func TestSecuredOperationsRejectInvalidCredentials(t *testing.T) {
 		"expired":              "Bearer " + expired.key,
 		"revoked":              "Bearer " + revoked.key,
 	}
-	existing := known.one()
+	existing := known.createResources()
 	for _, op := range operations {
 		if !op.isSecured {
 			continue
@@ -45,10 +45,10 @@ func TestSecuredOperationsRejectInvalidCredentials(t *testing.T) {
 			if header == "" && op.isOpen {
 				continue // an anonymous visitor
 			}
-			for _, ids := range []things{existing, nothing()} {
-				got := o.call(op.method, op.pathOf(ids), op.anyBody(ids), withHeader("Authorization", header))
+			for _, ids := range []resourceIDs{existing, unknownIDs()} {
+				got := o.call(op.method, op.pathOf(ids), op.validBody(ids), withHeader("Authorization", header))
 				if header == "" {
-					got = o.call(op.method, op.pathOf(ids), op.anyBody(ids))
+					got = o.call(op.method, op.pathOf(ids), op.validBody(ids))
 				}
 				if err := got.checkProblem(http.StatusUnauthorized, "unauthorized", ""); err != nil {
 					t.Errorf("%s, %s: %v", op.id, name, err)
@@ -104,8 +104,8 @@ func TestScopesAllowExactlyTheirOperations(t *testing.T) {
 			if !op.isSecured {
 				continue
 			}
-			ids := nothing()
-			got := op.send(holder, op.target(ids, ""), op.anyBody(ids))
+			ids := unknownIDs()
+			got := op.send(holder, op.target(ids, ""), op.validBody(ids))
 			isAllowed := len(op.scopes) == 0 || scope == auth.Admin
 			for _, required := range op.scopes {
 				isAllowed = isAllowed || required == string(scope)
@@ -137,7 +137,7 @@ func TestPublicOperationsNeedNoKey(t *testing.T) {
 		if op.isSecured {
 			continue
 		}
-		path := op.pathOf(things{"problems": "not_found"})
+		path := op.pathOf(resourceIDs{"problems": "not_found"})
 		for _, options := range [][]option{nil, {withHeader("Authorization", "Bearer nonsense")}} {
 			if got := s.call(op.method, path, nil, options...); got.status != http.StatusOK {
 				t.Errorf("%s: %d", op.id, got.status)

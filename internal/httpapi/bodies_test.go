@@ -105,14 +105,14 @@ func invalidValues(schema *openapi3.Schema, at string) []violation {
 func TestInvalidBodiesAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	existing := admin.one()
+	existing := admin.createResources()
 	for _, op := range operations {
 		if op.jsonBody() == nil {
 			continue
 		}
 		for _, wrong := range violations(op.jsonBody(), "") {
-			body := op.bodyOf(existing)
-			set(body, wrong.pointer, wrong.value)
+			body := op.minimalBody(existing)
+			setAt(body, wrong.pointer, wrong.value)
 			if wrong.value == (absent{}) {
 				removeAbsent(body, wrong.pointer)
 			}
@@ -172,8 +172,8 @@ func maxLengthAt(schema *openapi3.Schema, pointer string) int {
 func TestBodiesMustBeJSONObjects(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	existing := admin.one()
-	valid := func(op operation) string { return string(must(json.Marshal(op.bodyOf(existing)))) }
+	existing := admin.createResources()
+	valid := func(op operation) string { return string(must(json.Marshal(op.minimalBody(existing)))) }
 	for _, op := range operations {
 		if op.jsonBody() == nil {
 			continue
@@ -196,7 +196,7 @@ func TestBodiesMustBeJSONObjects(t *testing.T) {
 			}
 		}
 		for _, kind := range []string{"application/json; charset=utf-8", "Application/JSON"} {
-			if got := op.send(admin, path, op.bodyOf(existing), withHeader("Content-Type", kind)); got.status >= 300 {
+			if got := op.send(admin, path, op.minimalBody(existing), withHeader("Content-Type", kind)); got.status >= 300 {
 				t.Errorf("%s, %q: %d %s", op.id, kind, got.status, got.body)
 			}
 		}
@@ -216,14 +216,14 @@ func (op operation) bodyLimit() int {
 func TestBodyOverItsLimitIsTooLarge(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	existing := admin.one()
+	existing := admin.createResources()
 	for _, op := range operations {
 		if op.jsonBody() == nil {
 			continue
 		}
 		limit := op.bodyLimit()
 		for _, size := range []int{limit + 1, limit + 4<<20} {
-			body := op.bodyOf(existing)
+			body := op.minimalBody(existing)
 			body["unknown"] = ""
 			encoded := must(json.Marshal(body))
 			body["unknown"] = strings.Repeat("x", size-len(encoded))
@@ -248,7 +248,7 @@ func TestBodyOverItsLimitIsTooLarge(t *testing.T) {
 func TestSmallRequestsHaveSmallerLimits(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	existing := admin.one()
+	existing := admin.createResources()
 	tried := 0
 	for _, op := range operations {
 		limit := op.bodyLimit()
@@ -256,7 +256,7 @@ func TestSmallRequestsHaveSmallerLimits(t *testing.T) {
 			continue
 		}
 		tried++
-		body := op.bodyOf(existing)
+		body := op.minimalBody(existing)
 		body["unknown"] = ""
 		encoded := must(json.Marshal(body))
 		for excess, status := range map[int]int{0: 200, 1: 413} {
@@ -268,7 +268,7 @@ func TestSmallRequestsHaveSmallerLimits(t *testing.T) {
 		}
 	}
 	if tried < 10 {
-		t.Errorf("only %d operations were tried", tried)
+		t.Errorf("only %d operations were tested", tried)
 	}
 }
 
@@ -276,7 +276,7 @@ func TestSmallRequestsHaveSmallerLimits(t *testing.T) {
 func TestBodyWithTooManyValuesIsTooLarge(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	path := "/api/conversations/" + alice.silent() + "/messages"
+	path := "/api/conversations/" + alice.startUnanswered() + "/messages"
 	for count, status := range map[int]int{49_996: 201, 49_997: 413} { // the object, the content and the two containers count as well
 		list := "[" + strings.TrimSuffix(strings.Repeat("0,", count), ",") + "]"
 		for _, field := range []string{"unknown", "metadata"} {

@@ -22,40 +22,40 @@ func (c caller) token(body object) string {
 // tokenTarget returns resources that a client token can be bound to: a conversation of the caller with a chatbot and
 // a contact. It creates the chatbot and the contact unless they are given, and an answered message with an
 // attachment.
-func (c caller) tokenTarget(chatbot, contact string) things {
+func (c caller) tokenTarget(chatbot, contact string) resourceIDs {
 	c.t.Helper()
 	manager := c.as("manager of "+c.user, auth.Admin)
-	all := things{"chatbots": chatbot, "contacts": contact}
+	ids := resourceIDs{"chatbots": chatbot, "contacts": contact}
 	if chatbot == "" {
-		all["chatbots"] = text(manager.post("/api/chatbots/", object{"name": "Another"}), "id")
+		ids["chatbots"] = text(manager.post("/api/chatbots/", object{"name": "Another"}), "id")
 	}
 	if contact == "" {
-		all["contacts"] = text(manager.post("/api/contacts/", object{"name": "Kim"}), "id")
+		ids["contacts"] = text(manager.post("/api/contacts/", object{"name": "Kim"}), "id")
 	}
-	shop := manager.post("/api/web-chats/", object{"name": "Shop", "chatbot": all["chatbots"]})
-	all["web-chats"], all["inboxes"] = text(shop, "id"), text(shop, "inbox")
-	all["conversations"] = text(c.post("/api/conversations/", object{"webChat": all["web-chats"], "contact": all["contacts"]}), "id")
+	shop := manager.post("/api/web-chats/", object{"name": "Shop", "chatbot": ids["chatbots"]})
+	ids["web-chats"], ids["inboxes"] = text(shop, "id"), text(shop, "inbox")
+	ids["conversations"] = text(c.post("/api/conversations/", object{"webChat": ids["web-chats"], "contact": ids["contacts"]}), "id")
 	sent := c.post("/api/messages/", object{
-		"conversation": all["conversations"], "content": question,
+		"conversation": ids["conversations"], "content": question,
 		"attachments": []object{{"file": "https://files.example.com/secret.png"}},
 	})
-	all["messages"], all["runs"] = text(sent, "id"), text(sent, "runId")
-	all["attachments"] = text(objects(sent, "attachments")[0], "id")
-	c.awaitRun(all["runs"])
-	missing := nothing()
+	ids["messages"], ids["runs"] = text(sent, "id"), text(sent, "runId")
+	ids["attachments"] = text(objects(sent, "attachments")[0], "id")
+	c.awaitRun(ids["runs"])
+	missing := unknownIDs()
 	for kind, id := range missing {
-		if all[kind] == "" {
-			all[kind] = id // not accessible with a client token
+		if ids[kind] == "" {
+			ids[kind] = id // not accessible with a client token
 		}
 	}
-	return all
+	return ids
 }
 
 // clientToken is a client token with the resources that it is bound to.
 type clientToken struct {
-	name, purpose string
-	token         string
-	within        things
+	name, kind string
+	token      string
+	target     resourceIDs
 }
 
 // clientTokens returns one client token of each kind.
@@ -72,23 +72,23 @@ func (c caller) clientTokens() []clientToken {
 }
 
 // filter returns the query that restricts an operation to a conversation.
-func (op operation) filter(all things) string {
+func (op operation) filter(ids resourceIDs) string {
 	switch op.id {
 	case "listMessages":
-		return "conversation=" + all["conversations"]
+		return "conversation=" + ids["conversations"]
 	case "connect":
-		return "session_id=" + all["conversations"]
+		return "session_id=" + ids["conversations"]
 	}
 	return ""
 }
 
 // inConversation adds the conversation to the body of a completion. Without it, a completion creates a conversation.
-func (op operation) inConversation(body any, all things) any {
+func (op operation) inConversation(body any, ids resourceIDs) any {
 	if asked, ok := body.(object); ok && op.id == "createCompletion" && asked["conversation"] == nil {
-		asked["conversation"] = all["conversations"]
+		asked["conversation"] = ids["conversations"]
 	}
 	if asked, ok := body.(object); ok && op.id == "createChatCompletion" && asked["metadata"] == nil {
-		asked["metadata"] = object{"conversation_id": all["conversations"]}
+		asked["metadata"] = object{"conversation_id": ids["conversations"]}
 	}
 	return body
 }
@@ -105,26 +105,26 @@ func TestClientTokensAllowTheOperationsOfTheirPurpose(t *testing.T) {
 	o := serve(t).organization()
 	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
 		me := o.as("maker with "+string(scope), scope)
-		for _, one := range me.clientTokens() {
+		for _, token := range me.clientTokens() {
 			opened := 0
 			for _, op := range operations {
 				if !op.isSecured {
 					continue
 				}
-				got := op.send(me, op.target(one.within, op.filter(one.within)), op.inConversation(op.anyBody(one.within), one.within), bearer(one.token))
-				if !op.acceptsToken(one.purpose) {
+				got := op.send(me, op.target(token.target, op.filter(token.target)), op.inConversation(op.validBody(token.target), token.target), bearer(token.token))
+				if !op.acceptsToken(token.kind) {
 					if err := got.checkProblem(403, "forbidden", ""); err != nil {
-						t.Errorf("%s with a token for a %s, made with %s: %v", op.id, one.name, scope, err)
+						t.Errorf("%s with a token for a %s, made with %s: %v", op.id, token.name, scope, err)
 					}
 					continue
 				}
 				opened++
 				if got.status >= 300 {
-					t.Errorf("%s with a token for a %s, made with %s: %d %s", op.id, one.name, scope, got.status, got.body)
+					t.Errorf("%s with a token for a %s, made with %s: %d %s", op.id, token.name, scope, got.status, got.body)
 				}
 			}
-			if want := map[string]int{"conversation": 13, "contact": 16, "chatbot": 16}[one.purpose]; opened != want {
-				t.Errorf("a token for a %s opens %d operations, want %d", one.name, opened, want)
+			if want := map[string]int{"conversation": 13, "contact": 16, "chatbot": 16}[token.kind]; opened != want {
+				t.Errorf("a token for a %s permits %d operations, want %d", token.name, opened, want)
 			}
 		}
 	}
@@ -136,74 +136,74 @@ func TestClientTokensAreValidForTheirPurposeOnly(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o, others := s.organization(), s.organization()
-	foreign := others.as("owner", auth.Admin).one()
+	foreign := others.as("owner", auth.Admin).createResources()
 	theirs := others.snapshot()
 	me := o.as("me", auth.Agent)
 	tokens := me.clientTokens()
 	elsewhere := me.tokenTarget("", "")
 	tried := 0
-	for _, one := range tokens {
+	for _, token := range tokens {
 		for _, op := range operations {
-			if !op.acceptsToken(one.purpose) {
+			if !op.acceptsToken(token.kind) {
 				continue
 			}
-			for _, at := range op.places() {
+			for _, at := range op.idPlaces() {
 				ask := func(id string) answer {
-					path, body := at.put(one.within, id)
-					if filter := op.filter(one.within); filter != "" && !strings.Contains(path, "?") {
+					path, body := at.put(token.target, id)
+					if filter := op.filter(token.target); filter != "" && !strings.Contains(path, "?") {
 						path += "?" + filter
 					}
-					return op.send(me, path, op.inConversation(body, one.within), bearer(one.token), withHeader("X-Request-Id", "same"))
+					return op.send(me, path, op.inConversation(body, token.target), bearer(token.token), withHeader("X-Request-Id", "same"))
 				}
 				tried++
 				got := ask(elsewhere[at.kind])
-				isOpen := at.kind == "chatbots" && one.name == "contact" || at.kind == "web-chats" && one.name == "contact"
+				isOpen := at.kind == "chatbots" && token.name == "contact" || at.kind == "web-chats" && token.name == "contact"
 				switch {
 				case at.name == "query bot_id": // ignored when session_id is given
 				case at.kind == "attachments":
 					if err := got.checkProblem(400, "invalid_message", ""); err != nil {
-						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
+						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, token.name, err)
 					}
 				case isOpen && (op.id == "createCompletion" || op.id == "createChatCompletion"):
 					if err := got.checkProblem(404, "not_found", ""); err != nil { // the conversation belongs to another bot
-						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
+						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, token.name, err)
 					}
 				case isOpen:
 					if got.status >= 300 {
-						t.Errorf("%s, %s, with a token for a %s: %d %s", op.id, at.name, one.name, got.status, got.body)
+						t.Errorf("%s, %s, with a token for a %s: %d %s", op.id, at.name, token.name, got.status, got.body)
 					}
 				default:
 					if err := got.checkProblem(403, "forbidden", ""); err != nil {
-						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
+						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, token.name, err)
 					}
 				}
 				if at.name == "query bot_id" {
 					continue
 				}
-				theirs, nobodys := ask(foreign[at.kind]), ask(nothing()[at.kind])
+				theirs, nobodys := ask(foreign[at.kind]), ask(unknownIDs()[at.kind])
 				if theirs.status != nobodys.status || string(theirs.body) != string(nobodys.body) || theirs.status != 404 && theirs.status != 400 {
-					t.Errorf("%s, %s, with a token for a %s: theirs is %d %s, nobody's %d %s", op.id, at.name, one.name, theirs.status, theirs.body, nobodys.status, nobodys.body)
+					t.Errorf("%s, %s, with a token for a %s: the foreign ID is %d %s, the unknown one %d %s", op.id, at.name, token.name, theirs.status, theirs.body, nobodys.status, nobodys.body)
 				}
 			}
 		}
 	}
 	if tried < 60 {
-		t.Errorf("only %d places were tried", tried)
+		t.Errorf("only %d places were tested", tried)
 	}
 	if after := others.snapshot(); after != theirs {
-		t.Error("another organization's data have changed")
+		t.Error("data of another organization changed")
 	}
 	for _, message := range me.history(elsewhere["conversations"]) {
 		if message["feedback"] != nil || number(message, "seq") > 2 {
-			t.Errorf("elsewhere there is %v", message)
+			t.Errorf("outside of the tokens' conversations there is %v", message)
 		}
 	}
 	// Operations that name no conversation read all conversations.
-	for _, one := range tokens {
-		me.call(http.MethodGet, "/api/messages/", nil, bearer(one.token)).wantProblem(403, "forbidden", "")
-		if one.purpose == "conversation" {
-			me.call(http.MethodPost, "/api/chatbots/"+one.within["chatbots"]+"/completions/", object{"message": object{"content": "Hi"}}, bearer(one.token)).wantProblem(403, "forbidden", "")
-			me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(one.token)).wantProblem(403, "forbidden", "")
+	for _, token := range tokens {
+		me.call(http.MethodGet, "/api/messages/", nil, bearer(token.token)).wantProblem(403, "forbidden", "")
+		if token.kind == "conversation" {
+			me.call(http.MethodPost, "/api/chatbots/"+token.target["chatbots"]+"/completions/", object{"message": object{"content": "Hi"}}, bearer(token.token)).wantProblem(403, "forbidden", "")
+			me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(token.token)).wantProblem(403, "forbidden", "")
 		}
 	}
 }
@@ -214,23 +214,23 @@ func TestClientTokensReachOnlyConversationsOfTheirContact(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
-	for _, one := range me.clientTokens() {
-		if one.purpose == "conversation" {
+	for _, token := range me.clientTokens() {
+		if token.kind == "conversation" {
 			continue
 		}
-		door := "/api/chatbots/" + one.within["chatbots"] + "/completions/"
-		asked := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(one.token)).wantStatus(200)
+		path := "/api/chatbots/" + token.target["chatbots"] + "/completions/"
+		asked := me.call(http.MethodPost, path, object{"message": object{"content": question}}, bearer(token.token)).wantStatus(200)
 		shown := me.get("/api/conversations/" + text(asked, "conversationId") + "/")
-		if shown["contact"].(object)["id"] != one.within["contacts"] || shown["chatbot"].(object)["id"] != one.within["chatbots"] {
-			t.Errorf("%s: %v", one.name, shown)
+		if shown["contact"].(object)["id"] != token.target["contacts"] || shown["chatbot"].(object)["id"] != token.target["chatbots"] {
+			t.Errorf("%s: %v", token.name, shown)
 		}
-		started := me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(one.token)).wantStatus(201)
+		started := me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(token.token)).wantStatus(201)
 		shown = me.get("/api/conversations/" + text(started, "conversation_id") + "/")
-		isBound := shown["chatbot"].(object)["id"] == one.within["chatbots"]
-		if shown["contact"].(object)["id"] != one.within["contacts"] || isBound != (one.purpose == "chatbot") {
-			t.Errorf("%s: %v", one.name, shown)
+		isBound := shown["chatbot"].(object)["id"] == token.target["chatbots"]
+		if shown["contact"].(object)["id"] != token.target["contacts"] || isBound != (token.kind == "chatbot") {
+			t.Errorf("%s: %v", token.name, shown)
 		}
-		renewed := me.token(object{"contact": one.within["contacts"]})
+		renewed := me.token(object{"contact": token.target["contacts"]})
 		me.call(http.MethodGet, "/api/conversations/"+text(started, "conversation_id")+"/history", nil, bearer(renewed)).wantStatus(200)
 	}
 }
@@ -247,13 +247,13 @@ func TestClientTokensOfTwoContactsAreIsolated(t *testing.T) {
 		token := me.token(object{"chatbot": "parley"})
 		first := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(token), withHeader("Idempotency-Key", "1"))
 		again := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(token), withHeader("Idempotency-Key", "1"))
-		if again.header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(first.body) || !first.isFirst() {
+		if again.header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(first.body) || !first.isExecuted() {
 			t.Errorf("%d %s, again %d %s", first.status, first.body, again.status, again.body)
 		}
 		tokens, conversations = append(tokens, token), append(conversations, text(first.wantStatus(200), "conversationId"))
 	}
 	if conversations[0] == conversations[1] {
-		t.Error("the second browser got the first one's answer")
+		t.Error("the second browser received the first one's response")
 	}
 	for i := range tokens {
 		me.call(http.MethodGet, "/api/conversations/"+conversations[i]+"/history", nil, bearer(tokens[i])).wantStatus(200)

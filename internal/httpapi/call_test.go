@@ -152,8 +152,8 @@ func (a answer) checkProblem(status int, code, where string) error {
 	if where == "" {
 		return nil
 	}
-	for _, one := range problem.Errors {
-		if one.Pointer == where || one.Parameter == where {
+	for _, violation := range problem.Errors {
+		if violation.Pointer == where || violation.Parameter == where {
 			return nil
 		}
 	}
@@ -233,8 +233,8 @@ func objects(from object, field string) []object {
 		panic(fmt.Sprintf("%s is not a list in %v", field, from))
 	}
 	found := make([]object, len(list))
-	for i, one := range list {
-		found[i] = one.(object)
+	for i, item := range list {
+		found[i] = item.(object)
 	}
 	return found
 }

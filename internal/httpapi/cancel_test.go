@@ -13,24 +13,24 @@ import (
 // A cancelled reply stops within a second. Its partial text is kept, and every listener receives the same events.
 func TestCancelledReplyKeepsItsPartialText(t *testing.T) {
 	t.Parallel()
-	rule, whole := slow(1000, 20)
+	rule, whole := slowRule(1000, 20)
 	alice, path := scriptedCaller(t, rule)
-	first := alice.listen(path, asking("Go on", true))
+	first := alice.listen(path, completionBody("Go on", true))
 	for range 5 {
 		first.next()
 	}
 	second := alice.follow(first.run, "")
 	began := time.Now()
 	run := alice.cancel(first.run)
-	content, last := joined(t, first.rest())
+	content, last := checkStream(t, first.rest())
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %v", took)
 	}
 	if run["id"] != first.run || run["state"] != "cancelled" || run["finishReason"] != "cancelled" || run["error"] != nil || run["finishedAt"] == nil || run["firstTokenAt"] == nil {
 		t.Errorf("%v", run)
 	}
-	other, otherLast := joined(t, second.rest())
-	stored := alice.messageOf(first.run)
+	other, otherLast := checkStream(t, second.rest())
+	stored := alice.storedReply(first.run)
 	if !strings.HasPrefix(whole, content) || content == whole || other != content || stored["content"] != content || stored["type"] != "outgoing" {
 		t.Errorf("streamed %q and %q, stored %v", content, other, stored)
 	}
@@ -40,7 +40,7 @@ func TestCancelledReplyKeepsItsPartialText(t *testing.T) {
 	if shown := alice.history(text(run, "conversation")); len(shown) != 2 || shown[1]["content"] != content {
 		t.Errorf("%v", shown)
 	}
-	alice.wantCancelled(first.run, content)
+	alice.wantCancelledRecord(first.run, content)
 	// The conversation can be continued.
 	again := alice.listen(path, object{"conversation": run["conversation"], "message": object{"content": "Go on"}, "isStreaming": true})
 	again.next()
@@ -48,19 +48,19 @@ func TestCancelledReplyKeepsItsPartialText(t *testing.T) {
 	alice.checkRecords(text(run, "conversation"), 2)
 }
 
-// wantCancelled checks that list, export and statistics have one cancelled record of the run, with that reply.
-func (c caller) wantCancelled(run, reply string) {
+// wantCancelledRecord checks that list, export and statistics have one cancelled record of the run, with that reply.
+func (c caller) wantCancelledRecord(run, reply string) {
 	c.t.Helper()
 	path := "/api/chatbots/s/records/"
-	records := objects(c.get(path+around("")), "results")
+	records := objects(c.get(path+withDays("")), "results")
 	if len(records) != 1 || records[0]["id"] != run || records[0]["status"] != "cancelled" || records[0]["outputMessage"] != reply || records[0]["error"] != nil {
 		c.t.Errorf("the records are %v", records)
 	}
-	rows := c.exportedFrom(path + "export-excel/" + around(""))
+	rows := c.exportRowsFrom(path + "export-excel/" + withDays(""))
 	if len(rows) != 2 || rows[1][0] != run || rows[1][5] != reply {
-		c.t.Errorf("exported is %v", rows)
+		c.t.Errorf("the export is %v", rows)
 	}
-	totals := c.get("/api/chatbots/s/statistics/" + around(""))["totals"].(object)
+	totals := c.get("/api/chatbots/s/statistics/" + withDays(""))["totals"].(object)
 	if number(totals, "records") != 1 || number(totals, "failures") != 0 {
 		c.t.Errorf("the totals are %v", totals)
 	}
@@ -70,11 +70,11 @@ func (c caller) wantCancelled(run, reply string) {
 // content.
 func TestReplyCancelledBeforeItsFirstTextStoresNoMessage(t *testing.T) {
 	t.Parallel()
-	alice, path := scriptedCaller(t, silent(""))
-	id := alice.startWith("s")
+	alice, path := scriptedCaller(t, silentRule(""))
+	id := alice.startConversationWith("s")
 	waiter := alice.postAsync(path, object{"conversation": id, "message": object{"content": "Hi"}})
 	var run string
-	eventually(t, "it is asked", func() bool {
+	eventually(t, "the question is stored", func() bool {
 		run = query[string](alice.server, "SELECT coalesce(min(id::text), '') FROM runs WHERE session_id = $1", id)
 		return run != ""
 	})
@@ -83,9 +83,9 @@ func TestReplyCancelledBeforeItsFirstTextStoresNoMessage(t *testing.T) {
 	alice.cancel(run)
 	got := (<-waiter).wantStatus(http.StatusOK)
 	if took := time.Since(began); took > time.Second {
-		t.Errorf("a silent bot took %v", took)
+		t.Errorf("cancelling a silent bot took %v", took)
 	}
-	if content, last := joined(t, stream.rest()); content != "" || last["finishReason"] != "cancelled" {
+	if content, last := checkStream(t, stream.rest()); content != "" || last["finishReason"] != "cancelled" {
 		t.Errorf("streamed %q, %v", content, last)
 	}
 	if got["content"] != "" || got["finishReason"] != "cancelled" || got["runId"] != run {
@@ -95,9 +95,9 @@ func TestReplyCancelledBeforeItsFirstTextStoresNoMessage(t *testing.T) {
 	if shown := alice.history(id); len(shown) != 1 {
 		t.Errorf("%v", shown)
 	}
-	alice.wantCancelled(run, "")
+	alice.wantCancelledRecord(run, "")
 	if query[bool](alice.server, "SELECT reply_id IS NOT NULL FROM records WHERE id = $1", run) {
-		t.Error("the record names a reply that is not there")
+		t.Error("the record names a reply that does not exist")
 	}
 }
 
@@ -118,8 +118,8 @@ func (c caller) postAsync(path string, body object, options ...option) <-chan an
 // A queued run that is cancelled never starts. The runs behind it keep their order.
 func TestCancelledQueuedRunNeverStarts(t *testing.T) {
 	t.Parallel()
-	alice, path := scriptedCaller(t, silent("silence", "Ah"), object{"deltas": []string{"Yes."}})
-	id := alice.startWith("s")
+	alice, path := scriptedCaller(t, silentRule("silence", "Ah"), object{"deltas": []string{"Yes."}})
+	id := alice.startConversationWith("s")
 	first := alice.listen(path, object{"conversation": id, "message": object{"content": "silence"}, "isStreaming": true})
 	first.next()
 	var waiting []string
@@ -130,7 +130,7 @@ func TestCancelledQueuedRunNeverStarts(t *testing.T) {
 	body := object{"conversation": id, "message": object{"content": "Never mind"}}
 	waiter := alice.postAsync(path, body, key)
 	var doomed string
-	eventually(t, "it waits", func() bool {
+	eventually(t, "the run is queued", func() bool {
 		doomed = query[string](alice.server, "SELECT coalesce(min(id::text) FILTER (WHERE question_seq = 6), '') FROM runs WHERE session_id = $1", id)
 		return doomed != ""
 	})
@@ -142,13 +142,13 @@ func TestCancelledQueuedRunNeverStarts(t *testing.T) {
 		}
 	}
 	if got := (<-waiter).wantStatus(http.StatusOK); got["finishReason"] != "cancelled" || got["content"] != "" || got["runId"] != doomed {
-		t.Errorf("the one who waited got %v", got)
+		t.Errorf("the cancelled queued request received %v", got)
 	}
-	if content, last := joined(t, stream.rest()); content != "" || last["finishReason"] != "cancelled" {
+	if content, last := checkStream(t, stream.rest()); content != "" || last["finishReason"] != "cancelled" {
 		t.Errorf("streamed %q, %v", content, last)
 	}
 	if left := query[int](alice.server, "SELECT queued_runs FROM sessions WHERE id = $1", id); left != 4 {
-		t.Errorf("%d wait", left)
+		t.Errorf("%d runs are queued", left)
 	}
 	alice.cancel(first.run)
 	for _, run := range []string{waiting[0], waiting[2], waiting[3], after} {
@@ -167,16 +167,16 @@ func TestCancelledQueuedRunNeverStarts(t *testing.T) {
 	alice.checkRecords(id, 7)
 	// A repeat under its key returns the cancelled reply again.
 	if got := alice.call(http.MethodPost, path, body, key).wantStatus(http.StatusOK); got["finishReason"] != "cancelled" || got["runId"] != doomed {
-		t.Errorf("asked again %v", got)
+		t.Errorf("the repeat is %v", got)
 	}
 }
 
 // Cancelling a finished or cancelled run changes nothing and succeeds, with or without an Idempotency-Key.
 func TestCancelIsIdempotentAndIgnoresFinishedRuns(t *testing.T) {
 	t.Parallel()
-	alice, path := scriptedCaller(t, silent("silence", "Ah"), object{"match": "fail", "deltas": []string{"Oh"}, "failAfter": 1}, object{"deltas": []string{"Yes."}})
+	alice, path := scriptedCaller(t, silentRule("silence", "Ah"), object{"match": "fail", "deltas": []string{"Oh"}, "failAfter": 1}, object{"deltas": []string{"Yes."}})
 	for asked, state := range map[string]string{"Speak": "completed", "fail": "failed", "silence": "cancelled"} {
-		l := alice.listen(path, asking(asked, true))
+		l := alice.listen(path, completionBody(asked, true))
 		l.next()
 		if state == "cancelled" {
 			alice.cancel(l.run)
@@ -189,14 +189,14 @@ func TestCancelIsIdempotentAndIgnoresFinishedRuns(t *testing.T) {
 		began := time.Now()
 		for range 2 {
 			if got := alice.cancel(l.run); !equalJSON(got, run) {
-				t.Errorf("%v is then %v", run, got)
+				t.Errorf("after the cancel, %v became %v", run, got)
 			}
 		}
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
 		if after := alice.snapshot(); after != before {
-			t.Errorf("%s: the data have changed from\n%s\nto\n%s", state, before, after)
+			t.Errorf("%s: the data changed from\n%s\nto\n%s", state, before, after)
 		}
 		for range 2 {
 			got := alice.call(http.MethodPost, "/api/runs/"+l.run+"/cancel/", nil, withHeader("Idempotency-Key", "k")).wantStatus(http.StatusOK)
@@ -210,27 +210,27 @@ func TestCancelIsIdempotentAndIgnoresFinishedRuns(t *testing.T) {
 // Concurrent cancels all report the cancelled run, and it is cancelled once.
 func TestConcurrentCancelsSucceed(t *testing.T) {
 	t.Parallel()
-	alice, path := scriptedCaller(t, silent("", "Ah"))
-	l := alice.listen(path, asking("silence", true))
+	alice, path := scriptedCaller(t, silentRule("", "Ah"))
+	l := alice.listen(path, completionBody("silence", true))
 	l.next()
-	for _, got := range alice.atOnce(20, func(int) (string, any) { return "/api/runs/" + l.run + "/cancel/", nil }) {
+	for _, got := range alice.postConcurrently(20, func(int) (string, any) { return "/api/runs/" + l.run + "/cancel/", nil }) {
 		if run := got.wantStatus(http.StatusOK); run["state"] != "cancelled" {
 			t.Errorf("%v", run)
 		}
 	}
-	if content, _ := joined(t, l.rest()); content != "Ah" {
-		t.Errorf("it said %q", content)
+	if content, _ := checkStream(t, l.rest()); content != "Ah" {
+		t.Errorf("the reply is %q", content)
 	}
-	alice.wantCancelled(l.run, "Ah")
+	alice.wantCancelledRecord(l.run, "Ah")
 }
 
 // An agent may cancel the runs of others. A user without the scope is refused before anything stops.
 func TestCancelRequiresOwnershipOrTheScopeAgent(t *testing.T) {
 	t.Parallel()
-	alice, path := scriptedCaller(t, silent("", "Ah"))
+	alice, path := scriptedCaller(t, silentRule("", "Ah"))
 	bob, agent := alice.as("bob", auth.Chat), alice.as("agent", auth.Agent)
 	stranger := alice.server.organization().as("stranger", auth.Admin)
-	l := alice.listen(path, asking("silence", true))
+	l := alice.listen(path, completionBody("silence", true))
 	l.next()
 	for _, way := range [][2]string{{http.MethodPost, "cancel"}, {http.MethodGet, "events"}} {
 		target := "/api/runs/" + l.run + "/" + way[1] + "/"
@@ -244,8 +244,8 @@ func TestCancelRequiresOwnershipOrTheScopeAgent(t *testing.T) {
 	if run := agent.cancel(l.run); run["state"] != "cancelled" {
 		t.Errorf("%v", run)
 	}
-	if content, last := resumed(t, "A", watching.rest()); content != "Ah" || last["finishReason"] != "cancelled" {
-		t.Errorf("the staff hear %q, %v", content, last)
+	if content, last := checkResumedStream(t, "A", watching.rest()); content != "Ah" || last["finishReason"] != "cancelled" {
+		t.Errorf("the staff received %q, %v", content, last)
 	}
-	joined(t, l.rest())
+	checkStream(t, l.rest())
 }

@@ -45,13 +45,13 @@ func TestFiltersFindCanonicallyEquivalentText(t *testing.T) {
 				find("/api/conversations/?pageSize=100&keyword="+query, "id", titled)
 				find("/api/conversations/?pageSize=100&keyword="+query, "id", conversation)
 				find("/api/contacts/?pageSize=100&query="+query, "id", text(contact, "id"))
-				find("/api/chatbots/parley/records/"+around("pageSize=100&userMessage="+query), "conversation", conversation)
-				find("/api/chatbots/parley/records/"+around("pageSize=100&botMessage="+query), "conversation", conversation)
+				find("/api/chatbots/parley/records/"+withDays("pageSize=100&userMessage="+query), "conversation", conversation)
+				find("/api/chatbots/parley/records/"+withDays("pageSize=100&botMessage="+query), "conversation", conversation)
 			}
 		}
 	}
 	// A filter of white space alone has no effect.
-	for path, key := range map[string]string{"/api/contacts/?query=%20": "count", "/api/chatbots/parley/records/" + around("userMessage=%20"): "count"} {
+	for path, key := range map[string]string{"/api/contacts/?query=%20": "count", "/api/chatbots/parley/records/" + withDays("userMessage=%20"): "count"} {
 		if got := alice.get(path); number(got, key) < 20 {
 			t.Errorf("%s: %v", path, got[key])
 		}

@@ -32,7 +32,7 @@ func TestChatbotRequiresOnlyAName(t *testing.T) {
 		}
 		got := admin.call(http.MethodPost, "/api/chatbots/"+ref+"/completions/", object{"message": object{"content": "Hi"}}).wantStatus(200)
 		if got["content"] != made["unanswerableReply"] {
-			t.Errorf("asked it says %v", got)
+			t.Errorf("the reply is %v", got)
 		}
 	}
 	// If the derived slug is taken, or the name has no ASCII letters, another slug is generated.
@@ -84,11 +84,11 @@ func TestOrganizationHasExactlyOneDefaultChatbot(t *testing.T) {
 	admin.patch(first, object{"isDefault": true})
 	second := admin.post("/api/chatbots/", object{"name": "Second", "isDefault": true})
 	if admin.get(first)["isDefault"] != false || second["isDefault"] != true {
-		t.Error("the new default has not taken the place of the old")
+		t.Error("the new default bot did not replace the old one")
 	}
 	started := admin.startConversation()
 	if got := admin.get("/api/conversations/" + started + "/")["chatbot"].(object)["name"]; got != "Second" {
-		t.Errorf("a conversation began with %v", got)
+		t.Errorf("a conversation was created with %v", got)
 	}
 	if got := admin.patch(first, object{"isDefault": true}); got["isDefault"] != true {
 		t.Errorf("%v", got)
@@ -154,14 +154,14 @@ func TestNewFAQIsUsedImmediately(t *testing.T) {
 	}
 	admin.patch(path, object{"question": "Do you ship overseas?"})
 	if ask("營業時間是幾點？") == "All day." || ask("Do you ship overseas?") != "All day." {
-		t.Error("the question's change is not known")
+		t.Error("the changed question is not found")
 	}
 	if got := admin.patch(path, object{"labels": []string{}}); len(got["labels"].([]any)) != 0 || !equalJSON(got, admin.get(path)) {
 		t.Errorf("%v", got)
 	}
 	admin.remove(path)
-	if ask("Do you ship overseas?") != shrug {
-		t.Error("what is deleted is still known")
+	if ask("Do you ship overseas?") != noAnswer {
+		t.Error("the deleted FAQ is still found")
 	}
 	admin.call(http.MethodGet, path, nil).wantProblem(404, "not_found", "")
 	// An FAQ can only be reached through its own chatbot.

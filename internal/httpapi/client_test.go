@@ -42,7 +42,7 @@ func TestGeneratedClientWorksWithTheServer(t *testing.T) {
 	if err != nil || sent.JSON201 == nil || sent.JSON201.Seq != 3 {
 		t.Fatalf("%v, %s", err, sent.Body)
 	}
-	eventually(t, "it is answered", func() bool {
+	eventually(t, "the question is answered", func() bool {
 		history, err := portal.GetHistoryWithResponse(ctx, id.String(), &api.GetHistoryParams{AfterSeq: new(sent.JSON201.Seq)})
 		return err == nil && len(history.JSON200.Messages) == 1
 	})

@@ -29,7 +29,7 @@ func TestConcurrentCompletionsWithOneKeyStoreOneQuestion(t *testing.T) {
 		if !isNew {
 			body["conversation"] = alice.startConversation()
 		}
-		answers := alice.atOnce(50, func(int) (string, any) { return completions, body }, withHeader("Idempotency-Key", "k"))
+		answers := alice.postConcurrently(50, func(int) (string, any) { return completions, body }, withHeader("Idempotency-Key", "k"))
 		replayed := 0
 		for _, got := range answers {
 			got.wantStatus(http.StatusOK)
@@ -42,21 +42,21 @@ func TestConcurrentCompletionsWithOneKeyStoreOneQuestion(t *testing.T) {
 		}
 		first := answers[0].json()
 		if first["content"] != longAnswer || replayed != 49 {
-			t.Errorf("%d answers are replayed, %v", replayed, first)
+			t.Errorf("%d responses are replayed, %v", replayed, first)
 		}
 		if counts := alice.countRows(); counts.Conversations != 1 || counts.Questions != 1 || counts.Replies != 1 || counts.Runs != 1 {
-			t.Errorf("there are %+v", counts)
+			t.Errorf("the rows are %+v", counts)
 		}
 		alice.checkAnswered(text(first, "conversationId"), 1)
 		// A later repeat is replayed too, also in the other form.
 		again := alice.call(http.MethodPost, completions, body, withHeader("Idempotency-Key", "k"))
 		if again.wantStatus(http.StatusOK); string(again.body) != string(answers[0].body) || again.header.Get("Idempotency-Replayed") != "true" {
-			t.Errorf("later %s %s", again.header, again.body)
+			t.Errorf("the later repeat is %s %s", again.header, again.body)
 		}
 		body["message"] = object{"content": "another"}
 		alice.call(http.MethodPost, completions, body, withHeader("Idempotency-Key", "k")).wantProblem(422, "unprocessable", "")
 		if counts := alice.countRows(); counts.Conversations != 1 || counts.Questions != 1 {
-			t.Errorf("then there are %+v", counts)
+			t.Errorf("after the repeats, the rows are %+v", counts)
 		}
 	}
 }
@@ -65,26 +65,26 @@ func TestConcurrentCompletionsWithOneKeyStoreOneQuestion(t *testing.T) {
 // reply.
 func TestRepeatedStreamedCompletionsFollowTheSameRun(t *testing.T) {
 	t.Parallel()
-	rule, whole := slow(30, 10)
+	rule, whole := slowRule(30, 10)
 	alice, path := scriptedCaller(t, rule)
-	key, body := withHeader("Idempotency-Key", "k"), asking("Go on", true)
-	answers := alice.atOnce(20, func(int) (string, any) { return path, body }, key)
+	key, body := withHeader("Idempotency-Key", "k"), completionBody("Go on", true)
+	answers := alice.postConcurrently(20, func(int) (string, any) { return path, body }, key)
 	answers = append(answers, alice.call(http.MethodPost, path, body, key))
 	run, replayed := answers[0].header.Get("X-Run-Id"), 0
 	for i, got := range answers {
-		content, last := joined(t, got.events())
+		content, last := checkStream(t, got.events())
 		if content != whole || last["finishReason"] != "stop" || last["runId"] != run || got.header.Get("X-Run-Id") != run {
-			t.Errorf("repeat %d is of the run %s, not %s: %q, %v", i, got.header.Get("X-Run-Id"), run, content, last)
+			t.Errorf("repeat %d follows the run %s, want %s: %q, %v", i, got.header.Get("X-Run-Id"), run, content, last)
 		}
 		if got.header.Get("Idempotency-Replayed") == "true" {
 			replayed++
 		}
 	}
 	if counts := alice.countRows(); replayed != len(answers)-1 || counts.Runs != 1 || counts.Questions != 1 || counts.Conversations != 1 {
-		t.Errorf("%d of %d are replayed, there are %+v", replayed, len(answers), counts)
+		t.Errorf("%d of %d are replayed, the rows are %+v", replayed, len(answers), counts)
 	}
-	alice.call(http.MethodPost, path, asking("Go on", false), key).wantProblem(422, "unprocessable", "")
-	alice.call(http.MethodPost, path, asking("Stop", true), key).wantProblem(422, "unprocessable", "")
+	alice.call(http.MethodPost, path, completionBody("Go on", false), key).wantProblem(422, "unprocessable", "")
+	alice.call(http.MethodPost, path, completionBody("Stop", true), key).wantProblem(422, "unprocessable", "")
 }
 
 // A repeat that arrives during the reply waits for its end.
@@ -93,30 +93,30 @@ func TestRepeatedCompletionWaitsForTheReply(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	key, body := withHeader("Idempotency-Key", "k"), object{"message": object{"content": question}}
-	release := o.holdBots()
+	release := o.blockReplies()
 	first := alice.postAsync(completions, body, key)
-	eventually(t, "it is asked", func() bool { return alice.countRows().Runs == 1 })
+	eventually(t, "the question is stored", func() bool { return alice.countRows().Runs == 1 })
 	second := alice.postAsync(completions, body, key)
 	select {
 	case got := <-second:
-		t.Fatalf("it did not wait: %d %s", got.status, got.body)
+		t.Fatalf("the repeat did not wait: %d %s", got.status, got.body)
 	case got := <-first:
-		t.Fatalf("the bot was not held: %d %s", got.status, got.body)
-	case <-alice.passed():
+		t.Fatalf("the bot was not blocked: %d %s", got.status, got.body)
+	case <-alice.otherRequestsAnswered():
 	}
 	release()
-	one, two := <-first, <-second
-	if one.wantStatus(http.StatusOK); string(one.body) != string(two.body) || one.header.Get("Idempotency-Replayed") != "" || two.header.Get("Idempotency-Replayed") != "true" {
-		t.Errorf("%s %s, then %s %s", one.header, one.body, two.header, two.body)
+	original, repeat := <-first, <-second
+	if original.wantStatus(http.StatusOK); string(original.body) != string(repeat.body) || original.header.Get("Idempotency-Replayed") != "" || repeat.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("%s %s, then %s %s", original.header, original.body, repeat.header, repeat.body)
 	}
 	if counts := alice.countRows(); counts.Runs != 1 || counts.Replies != 1 {
-		t.Errorf("there are %+v", counts)
+		t.Errorf("the rows are %+v", counts)
 	}
 }
 
-// passed returns a channel that is closed after the server has answered a few other requests. Anything that it would
+// otherRequestsAnswered returns a channel that is closed after the server has answered a few other requests. Anything that it would
 // do immediately has happened by then.
-func (c caller) passed() <-chan struct{} {
+func (c caller) otherRequestsAnswered() <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -144,7 +144,7 @@ func TestRepeatOfAFailedCompletionRetriesTheStoredQuestion(t *testing.T) {
 		for _, isNew := range []bool{false, true} {
 			alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})
 			alice.expectFailures()
-			key, body := withHeader("Idempotency-Key", "k"), asking("Fail", isStreaming)
+			key, body := withHeader("Idempotency-Key", "k"), completionBody("Fail", isStreaming)
 			if !isNew {
 				body["conversation"] = text(alice.post("/api/conversations/start", object{"bot_id": "s"}), "conversation_id")
 			}
@@ -152,30 +152,30 @@ func TestRepeatOfAFailedCompletionRetriesTheStoredQuestion(t *testing.T) {
 			for n := 1; n <= 3; n++ {
 				got := alice.call(http.MethodPost, path, body, key)
 				if isStreaming {
-					_, last := joined(t, got.events())
+					_, last := checkStream(t, got.events())
 					if problem, _ := last["error"].(object); problem["error"] != "upstream_failed" {
 						t.Errorf("the last event is %v", last)
 					}
 				} else {
 					got.wantProblem(502, "upstream_failed", "")
 				}
-				alice.settle()
+				alice.awaitReplies()
 				counts := alice.countRows()
 				if counts.Runs != n || counts.Questions != 1 || counts.Conversations != 1 || got.header.Get("Idempotency-Replayed") != "" {
-					t.Errorf("asked %d times there are %+v, %v", n, counts, got.header)
+					t.Errorf("after %d attempts the rows are %+v, %v", n, counts, got.header)
 				}
 				if records := query[int](alice.server, "SELECT count(*) FROM records"); records != n {
-					t.Errorf("asked %d times there are %d records", n, records)
+					t.Errorf("after %d attempts there are %d records", n, records)
 				}
 			}
-			alice.call(http.MethodPost, path, other(body), key).wantProblem(422, "unprocessable", "")
+			alice.call(http.MethodPost, path, equivalentBody(body), key).wantProblem(422, "unprocessable", "")
 			alice.replyWith(object{"deltas": []string{"Better."}})
 			for n := range 3 {
 				got := alice.call(http.MethodPost, path, body, key)
 				var last object
 				if isStreaming {
 					var content string
-					content, last = joined(t, got.events())
+					content, last = checkStream(t, got.events())
 					last["content"] = content
 				} else {
 					last = got.wantStatus(http.StatusOK)
@@ -186,12 +186,12 @@ func TestRepeatOfAFailedCompletionRetriesTheStoredQuestion(t *testing.T) {
 				runs[text(last, "runId")] = true
 			}
 			if counts := alice.countRows(); counts.Runs != 4 || counts.Questions != 1 || len(runs) != 1 {
-				t.Errorf("there are %+v, and the runs %v", counts, runs)
+				t.Errorf("the rows are %+v, and the runs %v", counts, runs)
 			}
 			// The question refers to the run that answered it.
 			asked := query[string](alice.server, "SELECT run_id::text FROM message_history WHERE sender = 'user'")
 			if !runs[asked] {
-				t.Errorf("the question names the run %s, it was answered by %v", asked, runs)
+				t.Errorf("the question names the run %s, but was answered by %v", asked, runs)
 			}
 		}
 	}
@@ -202,22 +202,22 @@ func TestConcurrentRepeatsAfterAFailureShareOneRun(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
 	alice.expectFailures()
-	key, body := withHeader("Idempotency-Key", "k"), asking("Fail", false)
+	key, body := withHeader("Idempotency-Key", "k"), completionBody("Fail", false)
 	alice.call(http.MethodPost, path, body, key).wantProblem(502, "upstream_failed", "")
-	rule, whole := slow(10, 30)
+	rule, whole := slowRule(10, 30)
 	alice.replyWith(rule)
 	firsts, runs := 0, map[any]bool{}
-	for _, got := range alice.atOnce(20, func(int) (string, any) { return path, body }, key) {
+	for _, got := range alice.postConcurrently(20, func(int) (string, any) { return path, body }, key) {
 		answered := got.wantStatus(http.StatusOK)
 		if answered["content"] != whole {
 			t.Errorf("%v", answered)
 		}
-		if runs[answered["runId"]] = true; got.isFirst() {
+		if runs[answered["runId"]] = true; got.isExecuted() {
 			firsts++
 		}
 	}
 	if counts := alice.countRows(); firsts != 1 || len(runs) != 1 || counts.Runs != 2 || counts.Questions != 1 {
-		t.Errorf("%d were answered first by the runs %v, there are %+v", firsts, runs, counts)
+		t.Errorf("%d responses were not replayed, of the runs %v; the rows are %+v", firsts, runs, counts)
 	}
 }
 
@@ -227,15 +227,15 @@ func TestConcurrentFailuresWithOneKeyStoreOneQuestion(t *testing.T) {
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment"}, "failAfter": 1, "delayMs": 30})
 	alice.expectFailures()
 	key := withHeader("Idempotency-Key", "k")
-	for _, got := range alice.atOnce(20, func(int) (string, any) { return path, asking("Fail", false) }, key) {
+	for _, got := range alice.postConcurrently(20, func(int) (string, any) { return path, completionBody("Fail", false) }, key) {
 		got.wantProblem(502, "upstream_failed", "")
 	}
 	counts := alice.countRows()
 	if counts.Questions != 1 || counts.Conversations != 1 || counts.Runs > 20 {
-		t.Errorf("there are %+v", counts)
+		t.Errorf("the rows are %+v", counts)
 	}
 	alice.replyWith(object{"deltas": []string{"Better."}})
-	if got := alice.call(http.MethodPost, path, asking("Fail", false), key).wantStatus(http.StatusOK); got["content"] != "Better." {
+	if got := alice.call(http.MethodPost, path, completionBody("Fail", false), key).wantStatus(http.StatusOK); got["content"] != "Better." {
 		t.Errorf("%v", got)
 	}
 }
@@ -245,11 +245,11 @@ func TestRepeatAfterAFailureIsQueued(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
 	alice.expectFailures()
-	key, body := withHeader("Idempotency-Key", "k"), asking("Fail", false)
+	key, body := withHeader("Idempotency-Key", "k"), completionBody("Fail", false)
 	id := text(alice.post("/api/conversations/start", object{"bot_id": "s"}), "conversation_id")
 	body["conversation"] = id
 	alice.call(http.MethodPost, path, body, key).wantProblem(502, "upstream_failed", "")
-	alice.settle()
+	alice.awaitReplies()
 	alice.replyWith(object{"deltas": []string{"Better."}, "delayMs": 300})
 	for range 21 {
 		alice.post("/api/conversations/"+id+"/messages", object{"content": "More"})
@@ -259,14 +259,14 @@ func TestRepeatAfterAFailureIsQueued(t *testing.T) {
 	} else {
 		got.wantProblem(503, "unavailable", "")
 	}
-	eventually(t, "there is a place in the queue", func() bool {
+	eventually(t, "the queue has a free place", func() bool {
 		return query[int](alice.server, "SELECT queued_runs FROM sessions") < 20
 	})
 	if got := alice.call(http.MethodPost, path, body, key).wantStatus(http.StatusOK); got["content"] != "Better." {
 		t.Errorf("%v", got)
 	}
 	if counts := alice.countRows(); counts.Questions != 22 {
-		t.Errorf("there are %+v", counts)
+		t.Errorf("the rows are %+v", counts)
 	}
 }
 
@@ -283,12 +283,12 @@ func TestRepeatAfterAFailureSendsTheModelTheSameRequest(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	var asked [][]object
 	for range 2 {
-		alice.call(http.MethodPost, completions, asking("Hello?", false), withHeader("Idempotency-Key", "k")).wantProblem(502, "upstream_failed", "")
+		alice.call(http.MethodPost, completions, completionBody("Hello?", false), withHeader("Idempotency-Key", "k")).wantProblem(502, "upstream_failed", "")
 		messages, _ := upstream.last()
 		asked = append(asked, messages)
 	}
 	if !sameJSON(t, asked[0], asked[1]) {
-		t.Errorf("the model was asked %v, and again %v", asked[0], asked[1])
+		t.Errorf("the model was sent %v, and then %v", asked[0], asked[1])
 	}
 }
 
@@ -296,15 +296,15 @@ func TestRepeatAfterAFailureSendsTheModelTheSameRequest(t *testing.T) {
 func TestCompletionKeysAreScopedToUserAndChatbot(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	path := o.scripted("s", object{"deltas": []string{"Yes."}})
+	path := o.createScriptedBot("s", object{"deltas": []string{"Yes."}})
 	runs := map[string]bool{}
 	for _, who := range []caller{o.as("alice", auth.Chat), o.as("bob", auth.Chat)} {
 		for _, at := range []string{completions, path} {
-			got := who.call(http.MethodPost, at, asking("Hi", false), withHeader("Idempotency-Key", "k"))
+			got := who.call(http.MethodPost, at, completionBody("Hi", false), withHeader("Idempotency-Key", "k"))
 			got.wantStatus(http.StatusOK)
 			runs[got.header.Get("X-Run-Id")] = true
 			if got.header.Get("Idempotency-Replayed") != "" {
-				t.Errorf("%s: another's answer is replayed", at)
+				t.Errorf("%s: another response is replayed", at)
 			}
 		}
 	}

@@ -61,7 +61,7 @@ func TestCompletionStartsOrContinuesAConversation(t *testing.T) {
 		}
 		again := alice.call(http.MethodPost, completions, object{"conversation": got["conversationId"], "message": object{"content": question}}).wantStatus(200)
 		if again["conversationId"] != got["conversationId"] || again["content"] != longAnswer {
-			t.Errorf("going on: %v", again)
+			t.Errorf("in the given conversation: %v", again)
 		}
 		alice.checkAnswered(text(got, "conversationId"), 2)
 	}
@@ -120,7 +120,7 @@ func TestReplyIsStoredAfterTheCallerDisconnects(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	for _, streaming := range []bool{false, true} {
 		id := alice.startConversation()
-		release := o.holdBots()
+		release := o.blockReplies()
 		ctx, hangUp := context.WithCancel(t.Context())
 		request := must(o.request(http.MethodPost, completions, object{"conversation": id, "isStreaming": streaming, "message": object{"content": question}},
 			withHeader("Authorization", "Api-Key "+alice.key)))
@@ -143,7 +143,7 @@ func TestReplyIsStoredAfterTheCallerDisconnects(t *testing.T) {
 			eventually(t, "the question is stored", func() bool { return len(alice.history(id)) == 1 })
 			hangUp()
 			if err := <-failed; err == nil {
-				t.Error("an answer came although the bot was held")
+				t.Error("a response arrived although the bot is blocked")
 			}
 		}
 		release()
@@ -161,7 +161,7 @@ func TestDeletingAConversationEndsItsWaitingCompletions(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	for _, streaming := range []bool{false, true} {
 		id := alice.startConversation()
-		release := o.holdBots()
+		release := o.blockReplies()
 		answered := make(chan answer, 1)
 		failed := make(chan error, 1)
 		go func() {

@@ -96,7 +96,7 @@ func TestVisitorsAreLimitedByAddress(t *testing.T) {
 		t.Errorf("with a key: %d", got.status)
 	}
 	open[0].Close()
-	eventually(t, "another visitor is let in", func() bool {
+	eventually(t, "another visitor can connect", func() bool {
 		return s.call(http.MethodGet, "/ws", nil, upgrade).status == http.StatusSwitchingProtocols
 	})
 }

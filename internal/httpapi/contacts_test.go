@@ -53,10 +53,10 @@ func TestContactsReturnTheFieldsTheyWereCreatedWith(t *testing.T) {
 		}
 	}
 	if again := manager.patch(path, object{}); !equalJSON(again, changed) {
-		t.Errorf("nothing changed it to %v", again)
+		t.Errorf("an empty PATCH changed it to %v", again)
 	}
 	if shown := o.as("staff", auth.Agent).get(path); !equalJSON(shown, changed) || shown["createdAt"] != made["createdAt"] || shown["id"] != made["id"] {
-		t.Errorf("shown is %v, made %v", shown, made)
+		t.Errorf("the contact is %v, created as %v", shown, made)
 	}
 	full := manager.post(contacts, object{
 		"name": "Full", "avatar": "x", "email": "e", "phoneNumber": "p", "sourceId": "s", "inboxes": []string{inboxes["Website"], inboxes["Parley"]}, "queryMetadata": object{"a": json.Number("1e400")},
@@ -82,13 +82,13 @@ func TestSourceIDsAreUniqueInAnInbox(t *testing.T) {
 	path := contacts + text(third, "id") + "/"
 	manager.call(http.MethodPatch, path, object{"sourceId": "x", "name": "Lost"}).wantProblem(409, "conflict", "")
 	manager.call(http.MethodPatch, contacts+text(other, "id")+"/", object{"inboxes": []string{api}, "name": "Lost"}).wantProblem(409, "conflict", "")
-	manager.call(http.MethodPatch, path, object{"inboxes": []string{api, nothing()["inboxes"]}, "name": "Lost"}).wantProblem(404, "not_found", "")
+	manager.call(http.MethodPatch, path, object{"inboxes": []string{api, unknownIDs()["inboxes"]}, "name": "Lost"}).wantProblem(404, "not_found", "")
 	manager.call(http.MethodPatch, path, object{"inboxes": []string{"x"}}).wantProblem(404, "not_found", "")
-	for _, unknown := range []string{nothing()["inboxes"], "x", ""} {
+	for _, unknown := range []string{unknownIDs()["inboxes"], "x", ""} {
 		manager.call(http.MethodPost, contacts, object{"name": "Lost", "inboxes": []string{api, unknown}}).wantProblem(404, "not_found", "")
 	}
 	if got := manager.get(path); !equalJSON(got, third) {
-		t.Errorf("%v has become %v", third, got)
+		t.Errorf("a rejected request changed %v to %v", third, got)
 	}
 	if n := number(manager.get(contacts), "count"); n != 3 {
 		t.Errorf("there are %d contacts", n)
@@ -162,11 +162,11 @@ func TestDeletingAContactDeletesItsConversations(t *testing.T) {
 		admin.call(http.MethodGet, gone, nil).wantProblem(404, "not_found", "")
 	}
 	admin.call(http.MethodDelete, path, nil).wantProblem(404, "not_found", "")
-	if got := admin.listed(""); !slices.Equal(got, []string{kept}) || len(admin.history(kept)) != 2 {
-		t.Errorf("what is left is %v", got)
+	if got := admin.listInbox(""); !slices.Equal(got, []string{kept}) || len(admin.history(kept)) != 2 {
+		t.Errorf("the remaining conversations are %v", got)
 	}
-	if n := number(admin.records(""), "count"); n != 1 {
-		t.Errorf("%d records are left", n)
+	if n := number(admin.listRecords(""), "count"); n != 1 {
+		t.Errorf("%d records remain", n)
 	}
 }
 

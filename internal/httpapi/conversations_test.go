@@ -22,7 +22,7 @@ func TestStartCreatesAConversationAndAnswersItsFirstMessage(t *testing.T) {
 			t.Errorf("without a message: %v", started)
 		}
 		if messages := alice.history(text(started, "conversation_id")); len(messages) != 0 {
-			t.Errorf("without a message there are some: %v", messages)
+			t.Errorf("without a message the history is %v", messages)
 		}
 	}
 	started := alice.post("/api/conversations/start", object{"bot_id": "parley", "initial_message": question})
@@ -74,7 +74,7 @@ func TestConversationsAreCreatedThroughAWebChat(t *testing.T) {
 	// The caller has one contact in an inbox for all conversations.
 	again := alice.post("/api/conversations/", object{"webChat": o.webChat.ID})
 	if again["contact"].(object)["id"] != contact["id"] || again["id"] == made["id"] {
-		t.Errorf("the second time: %v", again)
+		t.Errorf("the second conversation: %v", again)
 	}
 	// A conversation can be created for another contact.
 	bob := o.as("bob", auth.Chat).post("/api/conversations/", object{"webChat": o.webChat.ID})["contact"].(object)
@@ -97,7 +97,7 @@ func TestPatchChangesOnlyTheGivenFieldsOfAConversation(t *testing.T) {
 		t.Errorf("%v", before)
 	}
 	if after := alice.patch(path, object{}); after["title"] != before["title"] || after["autoReplyEnabled"] != false {
-		t.Errorf("an empty patch has changed it to %v", after)
+		t.Errorf("an empty PATCH changed it to %v", after)
 	}
 	if after := alice.patch(path, object{"status": "archived", "title": ""}); after["status"] != "archived" || after["title"] != "" || after["autoReplyEnabled"] != false {
 		t.Errorf("%v", after)
@@ -117,10 +117,10 @@ func TestWithAutoReplyOffOnlyCompletionsAreAnswered(t *testing.T) {
 	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	if sent := alice.sendMessage(id, question); sent["run_id"] != nil {
-		t.Errorf("sendMessage has started a run: %v", sent)
+		t.Errorf("sendMessage started a run: %v", sent)
 	}
 	if sent := alice.post("/api/messages/", object{"conversation": id, "content": question}); sent["runId"] != nil {
-		t.Errorf("createMessage has started a run: %v", sent)
+		t.Errorf("createMessage started a run: %v", sent)
 	}
 	got := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": question}}).wantStatus(200)
 	if got["content"] != longAnswer {
@@ -147,7 +147,7 @@ func TestSendingToAnArchivedConversationMakesItActive(t *testing.T) {
 	} {
 		alice.patch(path, object{"status": "archived"})
 		if send(); alice.get(path)["status"] != "active" {
-			t.Errorf("%s leaves it archived", name)
+			t.Errorf("after %s the conversation is still archived", name)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestUnreadCountsMessagesOfTheOtherSide(t *testing.T) {
 	}
 	alice.ask(id, question)
 	if user, staff := unread(); user != 1 || staff != 1 {
-		t.Errorf("after a question and its answer: %d, %d", user, staff)
+		t.Errorf("after a question and its reply: %d, %d", user, staff)
 	}
 	staff.sendMessage(id, "I am a person.")
 	staff.post("/api/messages/", object{"conversation": id, "type": "outgoing", "content": "Really."})
@@ -229,7 +229,7 @@ func TestReplyToADeletedConversationIsNotCountedAsFailure(t *testing.T) {
 	tx := must(s.sql.Begin(t.Context()))
 	must(tx.Exec(t.Context(), "LOCK TABLE bots IN ACCESS EXCLUSIVE MODE"))
 	alice.sendMessage(id, "Hi")
-	eventually(t, "it waits", func() bool {
+	eventually(t, "the run waits for its bot", func() bool {
 		return query[bool](s, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'bots'::regclass AND NOT granted)")
 	})
 	// when the conversation is deleted

@@ -65,7 +65,7 @@ func TestCursorPagesContainEveryMessageOnce(t *testing.T) {
 			say()
 		}
 		if !slices.Equal(walked, want) {
-			t.Errorf("%s: forward %d messages, want %d", name, len(walked), len(want))
+			t.Errorf("%s: following next returned %d messages, want %d", name, len(walked), len(want))
 		}
 		// Follow previous: it returns the same messages, and then those that arrived meanwhile.
 		back := idsOf(objects(last, "results"))
@@ -75,10 +75,10 @@ func TestCursorPagesContainEveryMessageOnce(t *testing.T) {
 			previous = page["previous"]
 		}
 		if len(back) <= len(want) || !slices.Equal(back[len(back)-len(want):], want) {
-			t.Errorf("%s: back %d messages, of which %d were there at first", name, len(back), len(want))
+			t.Errorf("%s: following previous returned %d messages, %d of them were there at first", name, len(back), len(want))
 		}
 		if len(slices.Compact(slices.Sorted(slices.Values(back)))) != len(back) {
-			t.Errorf("%s: back shows a message twice", name)
+			t.Errorf("%s: following previous returned a message twice", name)
 		}
 	}
 }
@@ -100,14 +100,14 @@ func TestLastPageHasNoNextCursor(t *testing.T) {
 		}
 		again := alice.get(second["previous"].(string))
 		if !slices.Equal(idsOf(objects(again, "results")), idsOf(objects(first, "results"))) || again["previous"] != nil || again["next"] == nil {
-			t.Errorf("%q: back at the first: %v", filter, again)
+			t.Errorf("%q: the first page, by following previous: %v", filter, again)
 		}
 		if whole := alice.get("/api/messages/?pageSize=4" + filter); whole["next"] != nil || whole["previous"] != nil || len(objects(whole, "results")) != 4 {
-			t.Errorf("%q: the whole: %v", filter, whole)
+			t.Errorf("%q: all on one page: %v", filter, whole)
 		}
 	}
 	if empty := alice.get("/api/messages/?conversation=" + alice.startConversation()); len(objects(empty, "results")) != 0 || empty["next"] != nil || empty["previous"] != nil {
-		t.Errorf("nothing: %v", empty)
+		t.Errorf("an empty list: %v", empty)
 	}
 }
 

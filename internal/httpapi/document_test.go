@@ -41,7 +41,7 @@ func readOperations() []operation {
 				path:          path,
 				parameters:    append(slices.Clone(item.Parameters), op.Parameters...),
 				isSecured:     op.Security == nil || len(*op.Security) > 0,
-				isOpen:        op.Security != nil && slices.ContainsFunc(*op.Security, func(one openapi3.SecurityRequirement) bool { return len(one) == 0 }),
+				isOpen:        op.Security != nil && slices.ContainsFunc(*op.Security, func(requirement openapi3.SecurityRequirement) bool { return len(requirement) == 0 }),
 				rateClass:     fmt.Sprint(cmp.Or(op.Extensions["x-rate-limit"], any(""))),
 				scopes:        words(op.Extensions["x-scopes"]),
 				messageFields: words(op.Extensions["x-message-fields"]),

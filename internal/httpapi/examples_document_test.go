@@ -42,12 +42,12 @@ func readExamples(t *testing.T) *examples {
 	for name, example := range pairs(nodeAt(e.root, "components", "examples")) {
 		e.byName[name] = nodeAt(example, "value")
 	}
-	e.look(e.root)
+	e.collect(e.root)
 	return e
 }
 
-// look finds the schema of each example.
-func (e *examples) look(node *yaml.Node) {
+// collect finds the schema of each example.
+func (e *examples) collect(node *yaml.Node) {
 	if schema := nodeAt(node, "schema"); schema != nil {
 		for _, example := range pairs(nodeAt(node, "examples")) {
 			if ref := nodeAt(example, "$ref"); ref != nil {
@@ -56,7 +56,7 @@ func (e *examples) look(node *yaml.Node) {
 		}
 	}
 	for _, child := range node.Content {
-		e.look(child)
+		e.collect(child)
 	}
 }
 
@@ -65,35 +65,35 @@ func (s *tour) compare(e *examples) {
 	s.t.Helper()
 	section := &yaml.Node{Kind: yaml.MappingNode}
 	left := maps.Clone(e.byName)
-	for _, one := range *s.kept {
-		s.at = one.name
-		if operation, isTranscript := strings.CutSuffix(one.name, "Transcript"); isTranscript {
-			s.compareTranscript(e, operation, one.body)
+	for _, recorded := range *s.kept {
+		s.at = recorded.name
+		if operation, isTranscript := strings.CutSuffix(recorded.name, "Transcript"); isTranscript {
+			s.compareTranscript(e, operation, recorded.body)
 			continue
 		}
-		schema, isUsed := e.schemas[one.name]
+		schema, isUsed := e.schemas[recorded.name]
 		if !isUsed {
-			s.t.Errorf("%s is an example of nothing in the document", one.name)
+			s.t.Errorf("the document refers to no example %s", recorded.name)
 		}
 		var value any
-		decoder := json.NewDecoder(bytes.NewReader(one.body))
+		decoder := json.NewDecoder(bytes.NewReader(recorded.body))
 		decoder.UseNumber()
 		if err := decoder.Decode(&value); err != nil {
-			s.t.Fatalf("%s: %v", one.name, err)
+			s.t.Fatalf("%s: %v", recorded.name, err)
 		}
-		made := e.node(s.tidied("", value), schema)
-		had := left[one.name]
-		delete(left, one.name)
+		made := e.node(s.normalizeValue("", value), schema)
+		had := left[recorded.name]
+		delete(left, recorded.name)
 		if had != nil && same(had, made) {
 			made = had
 		} else if !*recording {
-			s.t.Errorf("the example %s of the document is not what the server answers (make examples):\n%s", one.name, must(yaml.Marshal(made)))
+			s.t.Errorf("the document's example %s differs from the recorded response (make examples):\n%s", recorded.name, must(yaml.Marshal(made)))
 		}
-		section.Content = append(section.Content, scalar(one.name), &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("value"), made}})
+		section.Content = append(section.Content, scalar(recorded.name), &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("value"), made}})
 	}
 	if !*recording {
 		for name := range left {
-			s.t.Errorf("no server has answered with the example %s of the document", name)
+			s.t.Errorf("the document's example %s was not recorded", name)
 		}
 		return
 	}
@@ -121,19 +121,19 @@ func (s *tour) compareTranscript(e *examples, operation string, said []byte) {
 		s.t.Fatal(err)
 	}
 	const indent, fence = "        ", "        ```\n"
-	text = strings.TrimSpace(allTimes.ReplaceAllString(s.tidy(text), exampleTime)) + "\n"
+	text = strings.TrimSpace(allTimes.ReplaceAllString(s.normalize(text), exampleTime)) + "\n"
 	text = regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(text, indent+"$1")
 	before, rest, isThere := strings.Cut(e.text, "\n      operationId: "+operation+"\n")
 	description, rest, isShown := strings.Cut(rest, fence)
 	shown, rest, isEnded := strings.Cut(rest, fence)
 	if !isThere || !isShown || !isEnded {
-		s.t.Fatalf("%s shows nothing", operation)
+		s.t.Fatalf("the description of %s has no transcript", operation)
 	}
 	if shown == text {
 		return
 	}
 	if !*recording {
-		s.t.Errorf("what %s shows in its description is not what is said (make examples):\n%s", operation, text)
+		s.t.Errorf("the transcript in the description of %s differs from the recorded one (make examples):\n%s", operation, text)
 	}
 	e.text = before + "\n      operationId: " + operation + "\n" + description + fence + text + fence + rest
 }
@@ -162,20 +162,20 @@ var (
 	tableEnd = regexp.MustCompile(`,[0-9.]+,\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 )
 
-// tidied returns a value with the document's IDs, times and addresses.
-func (s *tour) tidied(key string, value any) any {
+// normalizeValue returns a value with the document's IDs, times and addresses.
+func (s *tour) normalizeValue(key string, value any) any {
 	if fixed := volatile[key]; fixed != nil && value != nil {
 		return fixed
 	}
 	switch value := value.(type) {
 	case object:
 		for _, key := range slices.Sorted(maps.Keys(value)) { // IDs are numbered in a stable order
-			value[key] = s.tidied(key, value[key])
+			value[key] = s.normalizeValue(key, value[key])
 		}
 		return value
 	case []any:
 		for i, item := range value {
-			value[i] = s.tidied(key, item)
+			value[i] = s.normalizeValue(key, item)
 		}
 		return value
 	case string:
@@ -185,7 +185,7 @@ func (s *tour) tidied(key string, value any) any {
 		if anyDay.MatchString(value) {
 			return exampleDay
 		}
-		return s.tidy(value)
+		return s.normalize(value)
 	case json.Number:
 		if (key == "created" || key == "created_at") && len(value) >= 10 { // a Unix time, as in OpenAI's format
 			return json.Number("1768473000")
@@ -194,8 +194,8 @@ func (s *tour) tidied(key string, value any) any {
 	return value
 }
 
-// tidy replaces IDs, times and addresses in a text by those of the document.
-func (s *tour) tidy(text string) string {
+// normalize replaces IDs, times and addresses in a text by those of the document.
+func (s *tour) normalize(text string) string {
 	text = anyUUID.ReplaceAllStringFunc(text, func(id string) string {
 		if strings.HasPrefix(id, exampleID[:32]) {
 			return id
@@ -283,11 +283,11 @@ func plainScalar(value any) any {
 
 // variant returns the alternative of a schema that has all fields of the value.
 func (e *examples) variant(schema *yaml.Node, value object) *yaml.Node {
-	for _, one := range contents(nodeAt(schema, "oneOf")) {
-		one = e.resolve(one)
+	for _, alternative := range contents(nodeAt(schema, "oneOf")) {
+		alternative = e.resolve(alternative)
 		names := slices.Collect(maps.Keys(value))
-		if !slices.ContainsFunc(names, func(name string) bool { return nodeAt(one, "properties", name) == nil }) {
-			return one
+		if !slices.ContainsFunc(names, func(name string) bool { return nodeAt(alternative, "properties", name) == nil }) {
+			return alternative
 		}
 	}
 	return nil

@@ -13,8 +13,8 @@ import (
 	"parley/internal/localpg"
 )
 
-// serveOnItsOwn starts a server with its own PostgreSQL, and returns a function that stops PostgreSQL.
-func serveOnItsOwn(t *testing.T) (*server, func()) {
+// serveWithOwnPostgres starts a server with its own PostgreSQL, and returns a function that stops PostgreSQL.
+func serveWithOwnPostgres(t *testing.T) (*server, func()) {
 	t.Helper()
 	dir := must(os.MkdirTemp("/tmp", "parley-test-")) // PostgreSQL requires a short path, and its user must have access
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -33,15 +33,15 @@ func serveOnItsOwn(t *testing.T) (*server, func()) {
 // Without the database, every secured operation is 503 with Retry-After. Public operations do not need the database.
 func TestOperationsAnswer503WithoutTheDatabase(t *testing.T) {
 	t.Parallel()
-	s, stop := serveOnItsOwn(t)
+	s, stop := serveWithOwnPostgres(t)
 	admin := s.organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	stop()
-	eventually(t, "the key is not known any more", func() bool {
+	eventually(t, "the cached key has expired", func() bool {
 		return admin.call(http.MethodGet, "/api/me/", nil).status == http.StatusServiceUnavailable
 	})
 	for _, op := range operations {
-		got := op.send(admin, op.target(there, ""), op.anyBody(there))
+		got := op.send(admin, op.target(resources, ""), op.validBody(resources))
 		if !op.isSecured {
 			if got.status != http.StatusOK {
 				t.Errorf("%s: %d %s", op.id, got.status, got.body)
@@ -62,8 +62,8 @@ func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 	s := serveWith(t, settings{log: &log})
 	s.expectFailures()
 	admin := s.organization().as("admin", auth.Admin)
-	there := admin.one()
-	admin.settle()
+	resources := admin.createResources()
+	admin.awaitReplies()
 	// Authentication needs the first tables. They are renamed last, so that both authentication and the operations
 	// themselves fail.
 	first := []string{"organizations", "users", "api_keys"}
@@ -74,10 +74,10 @@ func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 			s.exec(fmt.Sprintf("ALTER TABLE %s RENAME TO %s", table, table+"_gone"))
 		}
 		for _, op := range operations {
-			got := op.send(admin, op.target(there, ""), op.anyBody(there))
+			got := op.send(admin, op.target(resources, ""), op.validBody(resources))
 			// A cached key remains valid for a moment after its table is renamed.
 			for end := time.Now().Add(10 * time.Second); isLast && op.isSecured && got.status < 500 && time.Now().Before(end); {
-				got = op.send(admin, op.target(there, ""), op.anyBody(there))
+				got = op.send(admin, op.target(resources, ""), op.validBody(resources))
 			}
 			if got.status < 500 {
 				continue
@@ -87,13 +87,13 @@ func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 			}
 			met[op.id] = true
 			if !strings.Contains(log.String(), got.header.Get("X-Request-Id")) {
-				t.Errorf("%s: the log has nothing of %s", op.id, got.body)
+				t.Errorf("%s: the log does not contain the request ID of %s", op.id, got.body)
 			}
 		}
 	}
 	for _, op := range operations {
 		if op.isSecured != met[op.id] {
-			t.Errorf("%s: failed: %t", op.id, met[op.id])
+			t.Errorf("%s: got an internal error: %t", op.id, met[op.id])
 		}
 	}
 }
@@ -104,15 +104,15 @@ func TestCompletionTimeoutLeavesTheRunInProgress(t *testing.T) {
 	o := serveWith(t, settings{replyTimeout: 300 * time.Millisecond}).organization()
 	o.expectFailures()
 	alice := o.as("alice", auth.Chat)
-	release := o.holdBots()
-	got := alice.call(http.MethodPost, completions, asking(question, false))
+	release := o.blockReplies()
+	got := alice.call(http.MethodPost, completions, completionBody(question, false))
 	problem := got.wantProblem(http.StatusGatewayTimeout, "timeout", "")
 	asked := object{"model": "parley", "messages": []object{{"role": "user", "content": question}}}
 	alice.call(http.MethodPost, "/v1/chat/completions", asked).wantProblem(http.StatusGatewayTimeout, "timeout", "")
 	release()
 	run := query[string](o.server, "SELECT id::text FROM runs")
 	if !strings.Contains(text(problem, "detail"), run) || problem["retryable"] != true {
-		t.Errorf("%v does not tell the run %s", problem, run)
+		t.Errorf("%v does not name the run %s", problem, run)
 	}
 	if done := alice.awaitRun(run); done["state"] != "completed" {
 		t.Errorf("the run: %v", done)

@@ -7,8 +7,8 @@ import (
 	"parley/internal/auth"
 )
 
-// rate sets a message's feedback and returns the message.
-func (c caller) rate(message string, feedback any) object {
+// setFeedback sets a message's feedback and returns the message.
+func (c caller) setFeedback(message string, feedback any) object {
 	c.t.Helper()
 	return c.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).wantStatus(http.StatusOK)
 }
@@ -23,13 +23,13 @@ func TestFeedbackIsReturnedWithTheMessageAndItsRecord(t *testing.T) {
 	alice.ask(conversation, "And another one")
 	before := alice.get("/api/messages/" + id + "/")
 	if before["feedback"] != nil {
-		t.Errorf("at first %v", before)
+		t.Errorf("initially %v", before)
 	}
 	for _, feedback := range []any{"like", "like", "dislike", nil, nil, "like"} {
 		want := clone(before).(object)
 		want["feedback"] = feedback
-		if got := alice.rate(id, feedback); !equalJSON(got, want) {
-			t.Errorf("%v: answered %v, want %v", feedback, got, want)
+		if got := alice.setFeedback(id, feedback); !equalJSON(got, want) {
+			t.Errorf("%v: returned %v, want %v", feedback, got, want)
 		}
 		if got := alice.get("/api/messages/" + id + "/"); !equalJSON(got, want) {
 			t.Errorf("%v: stored %v", feedback, got)
@@ -41,7 +41,7 @@ func TestFeedbackIsReturnedWithTheMessageAndItsRecord(t *testing.T) {
 				}
 			}
 		}
-		for _, record := range objects(alice.records(""), "results") {
+		for _, record := range objects(alice.listRecords(""), "results") {
 			if isMeant := record["id"] == first["runId"]; isMeant && record["feedback"] != feedback || !isMeant && record["feedback"] != nil {
 				t.Errorf("%v: the record is %v", feedback, record)
 			}
@@ -53,7 +53,7 @@ func TestFeedbackIsReturnedWithTheMessageAndItsRecord(t *testing.T) {
 		case "dislike":
 			dislikes = 1
 		}
-		totals := alice.get(statisticsPath + around(""))["totals"].(object)
+		totals := alice.get(statisticsPath + withDays(""))["totals"].(object)
 		if number(totals, "likes") != likes || number(totals, "dislikes") != dislikes || number(totals, "records") != 2 {
 			t.Errorf("%v: the statistics have %v", feedback, totals)
 		}
@@ -62,8 +62,8 @@ func TestFeedbackIsReturnedWithTheMessageAndItsRecord(t *testing.T) {
 	if sent := alice.ask(conversation, "Bye"); number(sent, "seq") != 5 {
 		t.Errorf("%v", sent)
 	}
-	if rows := alice.exported(around("")); len(rows) != 4 {
-		t.Errorf("exported are %v", rows)
+	if rows := alice.exportRows(withDays("")); len(rows) != 4 {
+		t.Errorf("the exported values are %v", rows)
 	}
 }
 
@@ -76,11 +76,11 @@ func TestFeedbackIsAcceptedForAnyMessage(t *testing.T) {
 	asked := text(alice.ask(id, question), "message_id")
 	reply := text(agent.post("/api/messages/", object{"conversation": id, "content": "I can help", "type": "outgoing"}), "id")
 	for _, message := range []string{asked, reply} {
-		if got := alice.rate(message, "dislike"); got["feedback"] != "dislike" || got["id"] != message {
+		if got := alice.setFeedback(message, "dislike"); got["feedback"] != "dislike" || got["id"] != message {
 			t.Errorf("%v", got)
 		}
 	}
-	if records := objects(alice.records(""), "results"); len(records) != 1 || records[0]["feedback"] != nil {
+	if records := objects(alice.listRecords(""), "results"); len(records) != 1 || records[0]["feedback"] != nil {
 		t.Errorf("the records are %v", records)
 	}
 }
@@ -90,7 +90,7 @@ func TestInvalidFeedbackIsRejected(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := text(alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).wantStatus(http.StatusOK), "messageId")
-	alice.rate(id, "like")
+	alice.setFeedback(id, "like")
 	path := "/api/messages/" + id + "/feedback/"
 	for body, where := range map[string]string{
 		`{}`: "/feedback", `{"feedback":"love"}`: "/feedback", `{"feedback":""}`: "/feedback", `{"feedback":"Like"}`: "/feedback",
@@ -120,7 +120,7 @@ func TestFeedbackRequiresReadAccessToTheMessage(t *testing.T) {
 	if got := alice.get("/api/messages/" + id + "/"); got["feedback"] != nil {
 		t.Errorf("%v", got)
 	}
-	if got := o.as("agent", auth.Agent).rate(id, "dislike"); got["feedback"] != "dislike" {
+	if got := o.as("agent", auth.Agent).setFeedback(id, "dislike"); got["feedback"] != "dislike" {
 		t.Errorf("%v", got)
 	}
 }
@@ -143,7 +143,7 @@ func TestConcurrentFeedbackKeepsMessageAndRecordConsistent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	message, records := alice.get("/api/messages/"+text(got, "messageId")+"/"), objects(alice.records(""), "results")
+	message, records := alice.get("/api/messages/"+text(got, "messageId")+"/"), objects(alice.listRecords(""), "results")
 	if len(records) != 1 || records[0]["feedback"] != message["feedback"] {
 		t.Errorf("the message has %v, the record %v", message["feedback"], records)
 	}

@@ -50,19 +50,19 @@ func nestedFields(schema *openapi3.Schema, parent field) []field {
 }
 
 // bodyWith returns a valid body that contains the objects that enclose a field.
-func (op operation) bodyWith(f field, there things) object {
-	body := op.bodyOf(there)
+func (op operation) bodyWith(f field, resources resourceIDs) object {
+	body := op.minimalBody(resources)
 	for _, pointer := range slices.SortedFunc(maps.Keys(f.examples), func(a, b string) int { return len(a) - len(b) }) {
-		if f.examples[pointer] != nil && at(body, pointer) == nil && pointer != f.pointer {
-			set(body, pointer, clone(f.examples[pointer]))
+		if f.examples[pointer] != nil && valueAt(body, pointer) == nil && pointer != f.pointer {
+			setAt(body, pointer, clone(f.examples[pointer]))
 		}
 	}
-	fillIDs(body, there)
+	fillIDs(body, resources)
 	return body
 }
 
-// at returns the value at a pointer of a body.
-func at(body any, pointer string) any {
+// valueAt returns the value at a pointer of a body.
+func valueAt(body any, pointer string) any {
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
 		switch value := body.(type) {
 		case object:
@@ -88,10 +88,10 @@ func snakeCase(pointer string) string {
 }
 
 // eachField calls visit for each property of each body, with an admin as caller.
-func eachField(t *testing.T, visit func(op operation, f field, admin caller, there things)) int {
+func eachField(t *testing.T, visit func(op operation, f field, admin caller, resources resourceIDs)) int {
 	t.Helper()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	fields := 0
 	for _, op := range operations {
 		if op.jsonBody() == nil {
@@ -99,7 +99,7 @@ func eachField(t *testing.T, visit func(op operation, f field, admin caller, the
 		}
 		for _, f := range fieldsOf(op.jsonBody()) {
 			fields++
-			visit(op, f, admin, there)
+			visit(op, f, admin, resources)
 		}
 	}
 	return fields
@@ -110,7 +110,7 @@ func eachField(t *testing.T, visit func(op operation, f field, admin caller, the
 func TestEachFieldIsAcceptedInSnakeCase(t *testing.T) {
 	t.Parallel()
 	tried := 0
-	eachField(t, func(op operation, f field, admin caller, there things) {
+	eachField(t, func(op operation, f field, admin caller, resources resourceIDs) {
 		older := snakeCase(f.pointer)
 		if older == f.pointer || f.isFree {
 			return
@@ -125,29 +125,29 @@ func TestEachFieldIsAcceptedInSnakeCase(t *testing.T) {
 			if op.isMessageField(f.pointer) {
 				code = "invalid_message"
 			}
-			body := op.bodyWith(f, there)
-			set(body, f.pointer, absent{})
+			body := op.bodyWith(f, resources)
+			setAt(body, f.pointer, absent{})
 			removeAbsent(body, f.pointer)
-			set(body, older, wrong.value)
-			if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, f.pointer); err != nil {
+			setAt(body, older, wrong.value)
+			if err := admin.call(op.method, op.pathOf(resources), body).checkProblem(400, code, f.pointer); err != nil {
 				t.Errorf("%s: %s %s: %v", op.id, older, wrong.name, truncate(err))
 			}
 		}
-		body := op.bodyWith(f, there)
-		if at(body, f.pointer) == nil && sampleOf(f.schema) == nil {
+		body := op.bodyWith(f, resources)
+		if valueAt(body, f.pointer) == nil && sampleOf(f.schema) == nil {
 			return // a null does not take precedence
 		}
-		if at(body, f.pointer) == nil {
-			set(body, f.pointer, sampleOf(f.schema))
-			fillIDs(body, there)
+		if valueAt(body, f.pointer) == nil {
+			setAt(body, f.pointer, sampleOf(f.schema))
+			fillIDs(body, resources)
 		}
-		set(body, older, object{"not": []any{"this"}})
-		if got := op.send(admin, op.pathOf(there), body); got.status >= 300 && !isConflict(got) {
+		setAt(body, older, object{"not": []any{"this"}})
+		if got := op.send(admin, op.pathOf(resources), body); got.status >= 300 && !isConflict(got) {
 			t.Errorf("%s: %s beside %s: %d %s", op.id, older, f.pointer, got.status, got.body)
 		}
 	})
 	if tried < 40 {
-		t.Errorf("only %d fields were tried", tried)
+		t.Errorf("only %d fields were tested", tried)
 	}
 }
 
@@ -160,7 +160,7 @@ func isConflict(got answer) bool {
 func TestNullsAreAbsentAndWholeNumbersAreIntegers(t *testing.T) {
 	t.Parallel()
 	nulls, integers := 0, 0
-	eachField(t, func(op operation, f field, admin caller, there things) {
+	eachField(t, func(op operation, f field, admin caller, resources resourceIDs) {
 		var values []any
 		if !f.isRequired {
 			nulls++
@@ -171,18 +171,18 @@ func TestNullsAreAbsentAndWholeNumbersAreIntegers(t *testing.T) {
 			values = append(values, json.Number(fmt.Sprintf("%v.0", f.schema.Example)), json.Number(fmt.Sprintf("%v0e-1", f.schema.Example)), json.Number(fmt.Sprintf("%v.000E+0", f.schema.Example)))
 		}
 		for _, value := range values {
-			body := op.bodyWith(f, there)
-			set(body, f.pointer, absent{})
+			body := op.bodyWith(f, resources)
+			setAt(body, f.pointer, absent{})
 			removeAbsent(body, f.pointer)
-			without := op.send(admin, op.pathOf(there), clone(body))
-			set(body, f.pointer, value)
-			if got := op.send(admin, op.pathOf(there), body); got.status >= 300 && !isConflict(got) && (value != nil || got.status != without.status) {
+			without := op.send(admin, op.pathOf(resources), clone(body))
+			setAt(body, f.pointer, value)
+			if got := op.send(admin, op.pathOf(resources), body); got.status >= 300 && !isConflict(got) && (value != nil || got.status != without.status) {
 				t.Errorf("%s: %s is %v: %d %s", op.id, f.pointer, value, got.status, got.body)
 			}
 		}
 	})
 	if nulls < 60 || integers < 8 {
-		t.Errorf("only %d nulls and %d integers", nulls, integers)
+		t.Errorf("only %d nulls and %d integers were tested", nulls, integers)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestDeprecatedFieldsHaveTheEffectOfTheirReplacements(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	shop := text(o.as("manager", auth.Manage).post("/api/web-chats/", object{"name": "Shop"}), "id")
-	id := alice.silent()
+	id := alice.startUnanswered()
 
 	// web_chat
 	for name, c := range map[string]struct {
@@ -252,7 +252,7 @@ func TestDeprecatedFieldsHaveTheEffectOfTheirReplacements(t *testing.T) {
 func TestKeysInFreeObjectsAreNeverRenamed(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.silent()
+	id := alice.startUnanswered()
 	const free = `{"is_streaming":true,"query_metadata":{"content_payload":[{"web_chat":1,"webChat":2}]},"content_payload":null,"canvas":{"canvas_type":"x"},"canvas_type":{},"message":{"query_metadata":{}}}`
 	want := decode(t, free)
 	for _, names := range [][2]string{{"contentPayload", "queryMetadata"}, {"content_payload", "query_metadata"}} {
@@ -277,7 +277,7 @@ func TestKeysInFreeObjectsAreNeverRenamed(t *testing.T) {
 func TestIdempotencyKeysCompareTheBytesOfBodies(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.silent()
+	id := alice.startUnanswered()
 	older := must(json.Marshal(object{"conversation": id, "content_payload": object{"a_b": 1}}))
 	newer := bytes.ReplaceAll(older, []byte("content_payload"), []byte("contentPayload"))
 	first := alice.call(http.MethodPost, "/api/messages/", string(older), withHeader("Idempotency-Key", "k"))
@@ -320,13 +320,13 @@ func toSnakeCase(value any, schema *openapi3.Schema) any {
 	return value
 }
 
-var changing = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|(prefix|key|token|ticket|slug)":"[^"]*|"seq":\d+|"count":\d+`)
+var volatileParts = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|(prefix|key|token|ticket|slug)":"[^"]*|"seq":\d+|"count":\d+`)
 
 // A body that is entirely in snake_case has the same effect as in camelCase.
 func TestSnakeCaseBodiesHaveTheSameEffect(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	tried := 0
 	for _, op := range operations {
 		schema := op.jsonBody()
@@ -340,14 +340,14 @@ func TestSnakeCaseBodiesHaveTheSameEffect(t *testing.T) {
 			tried++
 			var answers []string
 			for _, spelled := range []func(any) any{func(body any) any { return body }, func(body any) any { return toSnakeCase(body, schema) }} {
-				body := op.bodyWith(f, there)
-				set(body, f.pointer, sampleOf(f.schema))
+				body := op.bodyWith(f, resources)
+				setAt(body, f.pointer, sampleOf(f.schema))
 				if strings.HasSuffix(f.pointer, "/sourceId") {
-					set(body, f.pointer, uuid.NewString())
+					setAt(body, f.pointer, uuid.NewString())
 				}
-				fillIDs(body, there)
-				got := op.send(admin, op.pathOf(there), spelled(body))
-				answers = append(answers, fmt.Sprintf("%d %s", got.status, changing.ReplaceAllString(string(got.body), "")))
+				fillIDs(body, resources)
+				got := op.send(admin, op.pathOf(resources), spelled(body))
+				answers = append(answers, fmt.Sprintf("%d %s", got.status, volatileParts.ReplaceAllString(string(got.body), "")))
 			}
 			if answers[0] != answers[1] || !strings.HasPrefix(answers[0], "20") {
 				t.Errorf("%s: %s:\n%s\n%s", op.id, f.pointer, answers[0], answers[1])
@@ -355,6 +355,6 @@ func TestSnakeCaseBodiesHaveTheSameEffect(t *testing.T) {
 		}
 	}
 	if tried < 40 {
-		t.Errorf("only %d fields were tried", tried)
+		t.Errorf("only %d fields were tested", tried)
 	}
 }

@@ -18,44 +18,44 @@ import (
 // scopesWithoutAgent are the scopes that do not give access to conversations of other users.
 var scopesWithoutAgent = []auth.Scope{auth.Chat, auth.RecordsRead, auth.RecordsWrite, auth.Manage}
 
-// things are IDs of resources by kind. The kind is the collection in the path of the resource, such as conversations.
-type things map[string]string
+// resourceIDs are IDs of resources by kind. The kind is the collection in the path of the resource, such as conversations.
+type resourceIDs map[string]string
 
-// nothing returns an unknown ID of each kind.
-func nothing() things {
-	all := things{}
+// unknownIDs returns an unknown ID of each kind.
+func unknownIDs() resourceIDs {
+	ids := resourceIDs{}
 	for _, kind := range []string{"conversations", "messages", "runs", "chatbots", "faqs", "web-chats", "api-keys", "contacts", "inboxes", "attachments", "records"} {
-		all[kind] = uuid.Must(uuid.NewV7()).String()
+		ids[kind] = uuid.Must(uuid.NewV7()).String()
 	}
-	all["problems"] = "no_such_code"
-	return all
+	ids["problems"] = "no_such_code"
+	return ids
 }
 
-// one creates a resource of each kind for the caller: a chatbot with an FAQ, a conversation with an answered message
+// createResources creates a resource of each kind for the caller: a chatbot with an FAQ, a conversation with an answered message
 // that has an attachment and a sender, and a web chat with its inbox and a key.
-func (c caller) one() things {
+func (c caller) createResources() resourceIDs {
 	c.t.Helper()
-	all := things{"problems": "not_found"}
+	ids := resourceIDs{"problems": "not_found"}
 	manager := c.as("manager of "+c.user, auth.Admin)
-	all["chatbots"] = text(manager.post("/api/chatbots/", object{"name": "Another"}), "id")
-	all["faqs"] = text(manager.post("/api/chatbots/"+all["chatbots"]+"/faqs/", object{"question": "Where?", "answer": "Here."}), "id")
+	ids["chatbots"] = text(manager.post("/api/chatbots/", object{"name": "Another"}), "id")
+	ids["faqs"] = text(manager.post("/api/chatbots/"+ids["chatbots"]+"/faqs/", object{"question": "Where?", "answer": "Here."}), "id")
 	shop := manager.post("/api/web-chats/", object{"name": "Shop"})
-	all["web-chats"], all["inboxes"] = text(shop, "id"), text(shop, "inbox")
-	all["api-keys"] = text(manager.post("/api/api-keys/", object{"name": "Spare"}), "id")
+	ids["web-chats"], ids["inboxes"] = text(shop, "id"), text(shop, "inbox")
+	ids["api-keys"] = text(manager.post("/api/api-keys/", object{"name": "Spare"}), "id")
 
 	talker := c.as(c.user, auth.Chat)
-	all["conversations"] = text(talker.post("/api/conversations/start", object{"bot_id": all["chatbots"]}), "conversation_id")
+	ids["conversations"] = text(talker.post("/api/conversations/start", object{"bot_id": ids["chatbots"]}), "conversation_id")
 	sent := talker.post("/api/messages/", object{
-		"conversation": all["conversations"], "content": question,
+		"conversation": ids["conversations"], "content": question,
 		"attachments": []object{{"file": "https://files.example.com/" + uuid.NewString() + ".png"}},
 	})
-	all["messages"] = text(sent, "id")
-	all["runs"] = text(sent, "runId")
-	all["attachments"] = text(objects(sent, "attachments")[0], "id")
-	all["contacts"] = text(sent["sender"].(object), "id")
-	talker.awaitRun(all["runs"])
-	all["records"] = all["runs"]
-	return all
+	ids["messages"] = text(sent, "id")
+	ids["runs"] = text(sent, "runId")
+	ids["attachments"] = text(objects(sent, "attachments")[0], "id")
+	ids["contacts"] = text(sent["sender"].(object), "id")
+	talker.awaitRun(ids["runs"])
+	ids["records"] = ids["runs"]
+	return ids
 }
 
 // kindOf returns the kind of a path parameter's ID: the collection before it. A model is a chatbot.
@@ -67,8 +67,8 @@ func kindOf(path, parameter string) string {
 	return "chatbots"
 }
 
-// kinds maps properties of bodies and query parameters to the kinds of their IDs.
-var kinds = map[string]string{
+// kindsByName maps properties of bodies and query parameters to the kinds of their IDs.
+var kindsByName = map[string]string{
 	"conversation": "conversations", "conversation_id": "conversations", "session_id": "conversations",
 	"bot_id": "chatbots", "chatbot": "chatbots", "model": "chatbots",
 	"webChat": "web-chats", "contact": "contacts", "sender": "contacts",
@@ -78,30 +78,30 @@ var kinds = map[string]string{
 // singleTarget are operations whose body must name exactly one of several resources.
 var singleTarget = map[string]bool{"createClientToken": true, "createWsTicket": true}
 
-// days are values of required query parameters, around the time of the test.
-var days = map[string]string{
+// dayParameters are values of required query parameters, around the time of the test.
+var dayParameters = map[string]string{
 	"startDate": time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly),
 	"endDate":   time.Now().UTC().AddDate(0, 0, 2).Format(time.DateOnly),
 }
 
 // target returns an operation's path and query. It adds the required parameters that the query lacks.
-func (op operation) target(all things, query string) string {
+func (op operation) target(ids resourceIDs, query string) string {
 	for _, parameter := range op.in("query") {
 		if parameter.Required && !strings.HasPrefix("&"+query, "&"+parameter.Name+"=") {
-			query = strings.TrimPrefix(query+"&"+parameter.Name+"="+days[parameter.Name], "&")
+			query = strings.TrimPrefix(query+"&"+parameter.Name+"="+dayParameters[parameter.Name], "&")
 		}
 	}
 	if query == "" {
-		return op.pathOf(all)
+		return op.pathOf(ids)
 	}
-	return op.pathOf(all) + "?" + query
+	return op.pathOf(ids) + "?" + query
 }
 
 // pathOf returns an operation's path with its IDs.
-func (op operation) pathOf(all things) string {
+func (op operation) pathOf(ids resourceIDs) string {
 	path := op.path
 	for _, parameter := range op.in("path") {
-		id, ok := all[kindOf(op.path, parameter.Name)]
+		id, ok := ids[kindOf(op.path, parameter.Name)]
 		if !ok {
 			panic(fmt.Sprintf("%s: what is {%s} an id of? teach things", op.id, parameter.Name))
 		}
@@ -110,17 +110,17 @@ func (op operation) pathOf(all things) string {
 	return path
 }
 
-// needed are fields of a valid body that its schema does not require, by operation.
-var needed = map[string]object{
+// extraFields are fields of a valid body that its schema does not require, by operation.
+var extraFields = map[string]object{
 	"startConversation":    {"initial_message": "Hello"},
 	"sendMessage":          {"content": "Hello"},
 	"createClientToken":    {"contact": ""},
 	"createChatCompletion": {"messages": []any{object{"role": "user", "content": "Hello"}}},
 }
 
-// bodyOf returns a valid body for an operation: its required fields, with the examples of their schemas and the given
+// minimalBody returns a valid body for an operation: its required fields, with the examples of their schemas and the given
 // IDs.
-func (op operation) bodyOf(all things) object {
+func (op operation) minimalBody(ids resourceIDs) object {
 	schema := op.jsonBody()
 	if schema == nil {
 		return nil
@@ -129,8 +129,8 @@ func (op operation) bodyOf(all things) object {
 	for _, name := range schema.Required {
 		body[name] = sampleOf(schema.Properties[name].Value)
 	}
-	maps.Copy(body, clone(needed[op.id]).(object))
-	fillIDs(body, all)
+	maps.Copy(body, clone(extraFields[op.id]).(object))
+	fillIDs(body, ids)
 	return body
 }
 
@@ -155,62 +155,62 @@ func sampleOf(schema *openapi3.Schema) any {
 }
 
 // fillIDs replaces the IDs of examples in a body by the given ones.
-func fillIDs(value any, all things) {
+func fillIDs(value any, ids resourceIDs) {
 	switch value := value.(type) {
 	case object:
 		for name, item := range value {
-			if _, isObject := item.(object); kinds[name] != "" && !isObject { // a chatbot's model is one
-				value[name] = all[kinds[name]]
+			if _, isObject := item.(object); kindsByName[name] != "" && !isObject { // a chatbot's model is one
+				value[name] = ids[kindsByName[name]]
 			} else {
-				fillIDs(item, all)
+				fillIDs(item, ids)
 			}
 		}
 	case []any:
 		for _, item := range value {
-			fillIDs(item, all)
+			fillIDs(item, ids)
 		}
 	}
 }
 
-// place is a position in a request that takes an ID.
-type place struct {
+// idPlace is a position in a request that takes an ID.
+type idPlace struct {
 	name string
 	kind string
 	// put returns an otherwise valid request with an ID at that place.
-	put func(base things, id string) (path string, body any)
+	put func(base resourceIDs, id string) (path string, body any)
 }
 
-// places returns all places where the operation takes an ID.
-func (op operation) places() []place {
-	var found []place
+// idPlaces returns all places where the operation takes an ID.
+func (op operation) idPlaces() []idPlace {
+	var found []idPlace
 	for _, parameter := range op.in("path") {
 		kind := kindOf(op.path, parameter.Name)
 		if kind == "problems" {
 			continue
 		}
-		found = append(found, place{"path " + parameter.Name, kind, func(base things, id string) (string, any) {
+		found = append(found, idPlace{"path " + parameter.Name, kind, func(base resourceIDs, id string) (string, any) {
 			changed := maps.Clone(base)
 			changed[kind] = id
-			return op.target(changed, ""), op.anyBody(base)
+			return op.target(changed, ""), op.validBody(base)
 		}})
 	}
 	for _, parameter := range op.in("query") {
-		if kind := kinds[parameter.Name]; kind != "" {
-			found = append(found, place{"query " + parameter.Name, kind, func(base things, id string) (string, any) {
-				return op.target(base, parameter.Name+"="+id), op.anyBody(base)
+		if kind := kindsByName[parameter.Name]; kind != "" {
+			found = append(found, idPlace{"query " + parameter.Name, kind, func(base resourceIDs, id string) (string, any) {
+				return op.target(base, parameter.Name+"="+id), op.validBody(base)
 			}})
 		}
 	}
 	if schema := op.jsonBody(); schema != nil {
-		found = append(found, op.bodyPlaces(schema, "")...)
+		found = append(found, op.bodyIDPlaces(schema, "")...)
 	}
 	return found
 }
 
-func (op operation) bodyPlaces(schema *openapi3.Schema, pointer string) []place {
-	var found []place
+func (op operation) bodyIDPlaces(schema *openapi3.Schema, pointer string) []idPlace {
+	var found []idPlace
 	for name, property := range schema.Properties {
-		at, kind := pointer+"/"+name, kinds[name]
+		at, kind := pointer+"/"+name, kindsByName[name]
 		switch {
 		case property.Value.Type.Is("object"):
 			kind = ""
@@ -219,28 +219,28 @@ func (op operation) bodyPlaces(schema *openapi3.Schema, pointer string) []place 
 		case name == "inboxes":
 			at += "/0"
 		case property.Value.Items != nil && kind == "":
-			found = append(found, op.bodyPlaces(property.Value.Items.Value, at+"/0")...)
+			found = append(found, op.bodyIDPlaces(property.Value.Items.Value, at+"/0")...)
 		}
 		if kind != "" {
-			found = append(found, place{"body " + at, kind, func(base things, id string) (string, any) {
-				body := op.bodyOf(base)
+			found = append(found, idPlace{"body " + at, kind, func(base resourceIDs, id string) (string, any) {
+				body := op.minimalBody(base)
 				if singleTarget[op.id] {
 					body = object{}
 				}
-				set(body, at, id)
+				setAt(body, at, id)
 				return op.target(base, ""), body
 			}})
 		}
 		if len(property.Value.Properties) > 0 {
-			found = append(found, op.bodyPlaces(property.Value, at)...)
+			found = append(found, op.bodyIDPlaces(property.Value, at)...)
 		}
 	}
 	return found
 }
 
-// anyBody returns a valid body, or nil for operations without a body.
-func (op operation) anyBody(all things) any {
-	if body := op.bodyOf(all); body != nil {
+// validBody returns a valid body, or nil for operations without a body.
+func (op operation) validBody(ids resourceIDs) any {
+	if body := op.minimalBody(ids); body != nil {
 		return body
 	}
 	return nil
@@ -269,8 +269,8 @@ func upgrade(request *http.Request) {
 	}
 }
 
-// set stores a value at a pointer of a body and creates missing objects and lists on the way.
-func set(body object, pointer string, value any) {
+// setAt stores a value at a pointer of a body and creates missing objects and lists on the way.
+func setAt(body object, pointer string, value any) {
 	parts := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
 	for i, part := range parts[:len(parts)-1] {
 		if parts[i+1] == "0" {

@@ -79,7 +79,7 @@ func TestFreeObjectsAreReturnedUnchanged(t *testing.T) {
 		sent := alice.post("/api/conversations/"+id+"/messages", `{"content":"Hi","metadata":`+free+`}`)
 		history := alice.get(fmt.Sprintf("/api/conversations/%s/history?after_seq=%d", id, number(sent, "seq")-1))
 		if got := objects(history, "messages")[0]["metadata"]; !equalJSON(got, want) {
-			t.Errorf("metadata %.300s came back as %.300v", free, got)
+			t.Errorf("metadata %.300s was returned as %.300v", free, got)
 		}
 		made := alice.post("/api/messages/", `{"conversation":"`+id+`","contentPayload":`+free+`,"queryMetadata":`+free+`}`)
 		shown := alice.get("/api/messages/" + text(made, "id") + "/")
@@ -87,7 +87,7 @@ func TestFreeObjectsAreReturnedUnchanged(t *testing.T) {
 		for _, field := range []string{"contentPayload", "queryMetadata"} {
 			for where, got := range map[string]any{"createMessage": made[field], "getMessage": shown[field], "lastMessage": last[field]} {
 				if !equalJSON(got, want) {
-					t.Errorf("%s: %s %.300s came back as %.300v", where, field, free, got)
+					t.Errorf("%s: %s %.300s was returned as %.300v", where, field, free, got)
 				}
 			}
 		}

@@ -18,16 +18,16 @@ func TestHeadIsAnsweredLikeGet(t *testing.T) {
 	s := serve(t)
 	o := s.organization()
 	admin := o.as("admin", auth.Admin)
-	there := admin.one()
-	o.settle()
+	resources := admin.createResources()
+	o.awaitReplies()
 	paths := []string{"/nothing", "/api/me", "/api/conversations/start", "/docs/swagger-ui.css", "/api/conversations/?keyword=", "/api/runs/x/"}
 	for _, op := range operations {
 		if op.method == http.MethodGet {
-			paths = append(paths, op.pathOf(there))
+			paths = append(paths, op.pathOf(resources))
 		}
 	}
 	if len(paths) < 40 {
-		t.Fatalf("only %d paths are tried", len(paths))
+		t.Fatalf("only %d paths were tested", len(paths))
 	}
 	for _, path := range paths {
 		for name, key := range map[string][]option{
@@ -56,18 +56,18 @@ func TestHeadOfAStreamHasNoEffect(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
-	release := o.holdBots()
+	release := o.blockReplies()
 	sent := admin.post("/api/conversations/"+admin.startConversation()+"/messages", object{"content": question})
 	events := admin.call(http.MethodHead, "/api/runs/"+text(sent, "run_id")+"/events/", nil)
 	if events.status != http.StatusOK || events.header.Get("Content-Type") != "text/event-stream" || events.header.Get("X-Run-Id") != sent["run_id"] {
 		t.Errorf("%d %v", events.status, events.header)
 	}
 	for _, format := range []string{"export-excel/", "export/"} {
-		file := admin.call(http.MethodHead, "/api/chatbots/parley/records/"+format+around(""), nil)
+		file := admin.call(http.MethodHead, "/api/chatbots/parley/records/"+format+withDays(""), nil)
 		if file.status != http.StatusOK || !strings.HasPrefix(file.header.Get("Content-Disposition"), "attachment") {
 			t.Errorf("%s: %d %v", format, file.status, file.header)
 		}
-		unknown := admin.call(http.MethodHead, "/api/chatbots/parley/records/"+format+around("conversation=x"), nil)
+		unknown := admin.call(http.MethodHead, "/api/chatbots/parley/records/"+format+withDays("conversation=x"), nil)
 		if unknown.status != http.StatusNotFound {
 			t.Errorf("%s of an unknown conversation: %d", format, unknown.status)
 		}

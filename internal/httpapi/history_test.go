@@ -34,7 +34,7 @@ func TestHistoryHasTheFieldsOfTheReference(t *testing.T) {
 		}
 	}
 	if messages[0]["id"] != sent["message_id"] || messages[0]["timestamp"] != sent["timestamp"] {
-		t.Errorf("sent %v, shown %v", sent, messages[0])
+		t.Errorf("sent %v, returned %v", sent, messages[0])
 	}
 	// A message of the staff is not answered by the bot.
 	if n := query[int](o.server, "SELECT count(*) FROM runs"); n != 1 {
@@ -115,8 +115,8 @@ func TestHistoryIsLimited(t *testing.T) {
 		{[]string{"after=9999-12-31T23:59:59.999999999Z"}, 0, 0, false},
 		{[]string{"before=9999-12-31T23:59:59-12:00", "limit=1"}, 103, 103, true},
 	} {
-		for i, one := range c.query {
-			name, value, _ := strings.Cut(one, "=")
+		for i, parameter := range c.query {
+			name, value, _ := strings.Cut(parameter, "=")
 			c.query[i] = name + "=" + url.QueryEscape(value)
 		}
 		got := alice.get("/api/conversations/" + id + "/history?" + strings.Join(c.query, "&"))

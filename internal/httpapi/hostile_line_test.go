@@ -17,29 +17,29 @@ import (
 	"parley/internal/contracttest"
 )
 
-// attempt is a request as it is sent, valid or invalid.
-type attempt struct {
-	op      operation
-	method  string
-	target  string
-	proto   string
-	headers [][2]string
-	body    []byte
-	chunks  string // the chunked body; empty: the body has a Content-Length
-	isFoul  bool   // the server may read the bytes that follow as a part of the request
+// rawRequest is a request as it is sent, valid or invalid.
+type rawRequest struct {
+	op            operation
+	method        string
+	target        string
+	proto         string
+	headers       [][2]string
+	body          []byte
+	chunks        string // the chunked body; empty: the body has a Content-Length
+	breaksFraming bool   // the server may read the bytes that follow as a part of the request
 }
 
-func (a *attempt) set(name, value string) {
-	a.drop(name)
+func (a *rawRequest) setHeader(name, value string) {
+	a.removeHeader(name)
 	a.headers = append(a.headers, [2]string{name, value})
 }
 
-func (a *attempt) drop(name string) {
-	a.headers = slices.DeleteFunc(a.headers, func(one [2]string) bool { return strings.EqualFold(one[0], name) })
+func (a *rawRequest) removeHeader(name string) {
+	a.headers = slices.DeleteFunc(a.headers, func(header [2]string) bool { return strings.EqualFold(header[0], name) })
 }
 
-// bytes returns the bytes that are sent.
-func (a *attempt) bytes() []byte {
+// encode returns the bytes that are sent.
+func (a *rawRequest) encode() []byte {
 	var all bytes.Buffer
 	fmt.Fprintf(&all, "%s %s %s\r\n", a.method, a.target, a.proto)
 	for _, header := range a.headers {
@@ -59,16 +59,16 @@ func (a *attempt) bytes() []byte {
 // responseTimeout is the maximum duration of a response.
 const responseTimeout = 20 * time.Second
 
-// line is a connection to a server. It is reopened after it was closed.
-type line struct {
+// rawConnection is a connection to a server. It is reopened after it was closed.
+type rawConnection struct {
 	server *server
 	conn   *net.TCPConn
 	reader *bufio.Reader
 }
 
-func dial(s *server) *line { return &line{server: s} }
+func dialRaw(s *server) *rawConnection { return &rawConnection{server: s} }
 
-func (l *line) close() {
+func (l *rawConnection) close() {
 	if l.conn != nil {
 		_ = l.conn.SetLinger(0) // leave no socket in TIME_WAIT
 		_ = l.conn.Close()
@@ -76,7 +76,7 @@ func (l *line) close() {
 	}
 }
 
-func (l *line) open() error {
+func (l *rawConnection) open() error {
 	if l.conn != nil {
 		return nil
 	}
@@ -91,8 +91,8 @@ func (l *line) open() error {
 
 // send sends a request and reads its response. After a request that breaks the framing, it reads all responses until
 // the server closes the connection.
-func (l *line) send(a *attempt) ([]answer, error) {
-	if a.isFoul {
+func (l *rawConnection) send(a *rawRequest) ([]answer, error) {
+	if a.breaksFraming {
 		l.close()
 	}
 	isFresh := l.conn == nil
@@ -100,102 +100,102 @@ func (l *line) send(a *attempt) ([]answer, error) {
 		return nil, err
 	}
 	_ = l.conn.SetDeadline(time.Now().Add(responseTimeout))
-	_, _ = l.conn.Write(a.bytes()) // the server may close the connection before it has read everything
+	_, _ = l.conn.Write(a.encode()) // the server may close the connection before it has read everything
 	var got []answer
 	for {
-		if a.isFoul {
-			l.giveUp()
+		if a.breaksFraming {
+			l.closeWriteIfIdle()
 		}
-		one, err := l.read(a)
+		response, err := l.read(a)
 		if err != nil {
 			l.close()
-			if a.isFoul && !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errBrokenOff) {
+			if a.breaksFraming && !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errBrokenOff) {
 				return got, nil
 			}
-			if !isFresh && !a.isFoul { // the server had closed the idle connection
+			if !isFresh && !a.breaksFraming { // the server had closed the idle connection
 				return l.send(a)
 			}
-			return got, fmt.Errorf("no answer: %w", err)
+			return got, fmt.Errorf("no response: %w", err)
 		}
-		got = append(got, one)
-		isLast := one.header.Get("Connection") == "close" || one.status == http.StatusSwitchingProtocols
+		got = append(got, response)
+		isLast := response.header.Get("Connection") == "close" || response.status == http.StatusSwitchingProtocols
 		if isLast {
 			l.close()
 		}
-		if isLast || !a.isFoul {
+		if isLast || !a.breaksFraming {
 			return got, nil
 		}
 	}
 }
 
-// giveUp closes the sending side if no response begins within a moment. Otherwise the server would wait for the rest
+// closeWriteIfIdle closes the sending side if no response begins within a moment. Otherwise the server would wait for the rest
 // of the body.
-func (l *line) giveUp() {
-	_ = l.conn.SetReadDeadline(time.Now().Add(moment))
+func (l *rawConnection) closeWriteIfIdle() {
+	_ = l.conn.SetReadDeadline(time.Now().Add(idleTimeout))
 	if _, err := l.reader.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = l.conn.CloseWrite()
 	}
 	_ = l.conn.SetReadDeadline(time.Now().Add(responseTimeout))
 }
 
-// moment is longer than most responses take.
-const moment = 50 * time.Millisecond
+// idleTimeout is longer than most responses take.
+const idleTimeout = 50 * time.Millisecond
 
 // errBrokenOff is returned for responses that end in the middle, as exports and streams can.
 var errBrokenOff = errors.New("broken off")
 
-func (l *line) read(a *attempt) (answer, error) {
+func (l *rawConnection) read(a *rawRequest) (answer, error) {
 	for {
 		response, err := http.ReadResponse(l.reader, &http.Request{Method: a.method})
 		if err != nil {
 			return answer{}, err
 		}
 		if response.StatusCode == http.StatusContinue {
-			if a.isFoul {
-				l.giveUp()
+			if a.breaksFraming {
+				l.closeWriteIfIdle()
 			}
 			continue
 		}
-		one := answer{t: l.server.t, request: a.method + " " + a.target, status: response.StatusCode, header: response.Header}
+		got := answer{t: l.server.t, request: a.method + " " + a.target, status: response.StatusCode, header: response.Header}
 		if response.StatusCode == http.StatusSwitchingProtocols {
-			return one, nil
+			return got, nil
 		}
 		if response.Close {
-			one.header.Set("Connection", "close")
+			got.header.Set("Connection", "close")
 		}
-		one.body, err = io.ReadAll(response.Body)
+		got.body, err = io.ReadAll(response.Body)
 		_ = response.Body.Close()
 		if err != nil {
-			return one, fmt.Errorf("%w: %w", errBrokenOff, err)
+			return got, fmt.Errorf("%w: %w", errBrokenOff, err)
 		}
-		return one, nil
+		return got, nil
 	}
 }
 
-// byTheLibrary are statuses of responses that Go's HTTP server itself sends for malformed or unsupported HTTP. They
+// libraryStatuses are statuses of responses that Go's HTTP server itself sends for malformed or unsupported HTTP. They
 // are plain text, or empty for an unsupported Expect.
-var byTheLibrary = []int{400, 417, 431, 501, 505}
+var libraryStatuses = []int{400, 417, 431, 501, 505}
 
-// fits returns an error unless the response is allowed for the request.
-func (h *hostility) fits(a *attempt, got answer) error {
-	if got.header.Get("X-Request-Id") == "" && slices.Contains(byTheLibrary, got.status) && (len(got.body) == 0 || strings.HasPrefix(got.header.Get("Content-Type"), "text/plain")) {
+// checkResponse returns an error unless the response is allowed for the request.
+func (h *hostileTest) checkResponse(a *rawRequest, got answer) error {
+	if got.header.Get("X-Request-Id") == "" && slices.Contains(libraryStatuses, got.status) && (len(got.body) == 0 || strings.HasPrefix(got.header.Get("Content-Type"), "text/plain")) {
 		return nil
 	}
 	if a.method == http.MethodOptions && a.target == "*" {
 		return nil // OPTIONS * concerns the server as a whole; the library answers it
 	}
-	if bytes.Contains(got.body, []byte(untold)) {
-		return errors.New("it exposes data of another organization")
+	if bytes.Contains(got.body, []byte(forbiddenText)) {
+		return errors.New("the response exposes data of another organization")
 	}
 	if got.status >= 500 && (got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "") {
-		return errors.New("it is a failure of the server's")
+		return errors.New("the response is a server error")
 	}
 	isNoRecord := got.header.Get("Content-Type") == "application/x-ndjson" // an export of no records has no lines
 	if got.status == http.StatusOK && len(got.body) == 0 && a.method != http.MethodHead && !isNoRecord {
-		return errors.New("it is a 200 that says nothing")
+		return errors.New("the response is a 200 without a body")
 	}
-	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(a.bytes())))
-	if err != nil || a.isFoul { // the response may belong to any request
+	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(a.encode())))
+	if err != nil || a.breaksFraming { // the response may belong to any request
 		path := "/docs/any"
 		if bytes.HasPrefix(got.body, []byte(`{"error":{`)) {
 			path = "/v1/any"

@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// battlefield is an organization whose resources the generated requests use.
-type battlefield struct {
-	*hostility
+// requestGenerator is an organization whose resources the generated requests use.
+type requestGenerator struct {
+	*hostileTest
 	organization organization
 	keys         map[string]caller
 	tokens       map[string]string // client tokens by the kind of their target
-	own          things
+	own          resourceIDs
 }
 
 // plan describes how a request is generated: a valid request and the mutations of it. Equal plans generate equal
 // requests.
 type plan struct {
 	op    operation
-	base  func() *attempt
+	base  func() *rawRequest
 	steps []step
 }
 
@@ -29,24 +29,24 @@ type plan struct {
 type step struct {
 	name string
 	seed uint64
-	do   func(r *rand.Rand, a *attempt)
+	do   func(r *rand.Rand, a *rawRequest)
 }
 
-// attempt generates the request.
-func (p plan) attempt() *attempt {
+// build generates the request.
+func (p plan) build() *rawRequest {
 	a := p.base()
 	for _, step := range p.steps {
 		step.do(rand.New(rand.NewPCG(step.seed, 0)), a)
 	}
-	for harmful, harmless := range unwanted {
+	for harmful, harmless := range harmlessReplacements {
 		a.body = bytes.ReplaceAll(a.body, []byte(harmful), []byte(harmless))
 	}
 	return a
 }
 
-// unwanted are parts of a body that would delay later requests: slow scripts, and models on servers that do not
+// harmlessReplacements are parts of a body that would delay later requests: slow scripts, and models on servers that do not
 // exist. Each is replaced by a harmless value.
-var unwanted = map[string]string{`"openai"`: `"faq"`, "delayMs": "delay", "silentAfter": "silentBefore"}
+var harmlessReplacements = map[string]string{`"openai"`: `"faq"`, "delayMs": "delay", "silentAfter": "silentBefore"}
 
 // String returns how to send the request by hand.
 func (p plan) String() string {
@@ -54,7 +54,7 @@ func (p plan) String() string {
 	for i, step := range p.steps {
 		names[i] = step.name
 	}
-	sent := p.attempt().bytes()
+	sent := p.build().encode()
 	note := ""
 	if len(sent) > 4000 {
 		note = fmt.Sprintf(" (the first 4000 of %d bytes)", len(sent))
@@ -63,56 +63,56 @@ func (p plan) String() string {
 	return fmt.Sprintf("%s, with %s: the request%s, for printf %%b and nc:\n%q", p.op.id, strings.Join(names, ", "), note, sent)
 }
 
-// plan generates a plan. One in five is a valid request, the others have up to four mutations.
-func (f *battlefield) plan(r *rand.Rand) plan {
+// newPlan generates a plan. One in five is a valid request, the others have up to four mutations.
+func (g *requestGenerator) newPlan(r *rand.Rand) plan {
 	op := operations[r.IntN(len(operations))]
-	own := f.own
-	who := f.credentials(r)
-	p := plan{op: op, base: func() *attempt { return f.good(op, own, who) }}
+	own := g.own
+	authorization := g.randomCredentials(r)
+	p := plan{op: op, base: func() *rawRequest { return g.validRequest(op, own, authorization) }}
 	if r.IntN(5) == 0 {
 		return p
 	}
 	for range 1 + r.IntN(4) {
-		all := hostilities
+		all := mutations
 		if op.jsonBody() != nil && r.IntN(2) == 0 {
-			all = bodyHostilities
+			all = bodyMutations
 		}
 		chosen := all[r.IntN(len(all))]
-		p.steps = append(p.steps, step{chosen.name, r.Uint64(), chosen.make(f)})
+		p.steps = append(p.steps, step{chosen.name, r.Uint64(), chosen.make(g)})
 	}
 	return p
 }
 
-// credentials returns a random Authorization header, mostly that of an admin.
-func (f *battlefield) credentials(r *rand.Rand) string {
+// randomCredentials returns a random Authorization header, mostly that of an admin.
+func (g *requestGenerator) randomCredentials(r *rand.Rand) string {
 	switch r.IntN(12) {
 	case 0:
 		return ""
 	case 1:
-		return "Bearer " + f.keys["chat"].key
+		return "Bearer " + g.keys["chat"].key
 	case 2:
-		return "Api-Key " + f.keys["agent"].key
+		return "Api-Key " + g.keys["agent"].key
 	case 3:
-		return "Bearer " + f.tokens[[]string{"conversation", "contact", "chatbot"}[r.IntN(3)]]
+		return "Bearer " + g.tokens[[]string{"conversation", "contact", "chatbot"}[r.IntN(3)]]
 	}
-	return "Api-Key " + f.keys["admin"].key
+	return "Api-Key " + g.keys["admin"].key
 }
 
-// good returns a valid request of an operation.
-func (f *battlefield) good(op operation, own things, who string) *attempt {
-	a := &attempt{op: op, method: op.method, target: op.target(own, ""), proto: "HTTP/1.1", headers: [][2]string{{"Host", "parley.example"}}}
-	if who != "" {
-		a.set("Authorization", who)
+// validRequest returns a valid request of an operation.
+func (g *requestGenerator) validRequest(op operation, own resourceIDs, authorization string) *rawRequest {
+	a := &rawRequest{op: op, method: op.method, target: op.target(own, ""), proto: "HTTP/1.1", headers: [][2]string{{"Host", "parley.example"}}}
+	if authorization != "" {
+		a.setHeader("Authorization", authorization)
 	}
-	switch body := op.bodyOf(own); {
+	switch body := op.minimalBody(own); {
 	case op.isUpload():
 		form, _ := upload("file", "faqs.csv", []byte("question,answer\nWhere?,Here.\n"))
 		a.body = form.Bytes()
 		boundary, _, _ := bytes.Cut(a.body, []byte("\r\n"))
-		a.set("Content-Type", "multipart/form-data; boundary="+string(boundary[2:]))
+		a.setHeader("Content-Type", "multipart/form-data; boundary="+string(boundary[2:]))
 	case body != nil:
 		a.body = must(json.Marshal(body))
-		a.set("Content-Type", "application/json")
+		a.setHeader("Content-Type", "application/json")
 	}
 	if op.id == "connect" {
 		a.headers = append(a.headers, [][2]string{

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// way is a named mutation of requests. make binds it to an organization.
-type way struct {
+// mutation is a named mutation of requests. make binds it to an organization.
+type mutation struct {
 	name string
-	make func(f *battlefield) func(r *rand.Rand, a *attempt)
+	make func(g *requestGenerator) func(r *rand.Rand, a *rawRequest)
 }
 
-// plain returns a mutation that needs no data of the organization.
-func plain(name string, do func(r *rand.Rand, a *attempt)) way {
-	return way{name, func(*battlefield) func(*rand.Rand, *attempt) { return do }}
+// simpleMutation returns a mutation that needs no data of the organization.
+func simpleMutation(name string, do func(r *rand.Rand, a *rawRequest)) mutation {
+	return mutation{name, func(*requestGenerator) func(*rand.Rand, *rawRequest) { return do }}
 }
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
@@ -42,14 +42,16 @@ var jsonValues = []string{
 	`"` + strings.Repeat("字", 40000) + `"`, `[` + strings.TrimSuffix(strings.Repeat(`1,`, 20000), ",") + `]`, `tru`, `NaN`, `Infinity`, `0x10`, `01`, `'x'`, `"\x"`, "\"\xff\"", "\"\x01\"", "\"\t\"", ``,
 }
 
-// bodyHostilities are mutations of JSON bodies.
-var bodyHostilities = []way{
-	plain("another value", func(r *rand.Rand, a *attempt) { a.atRandom(r, func() string { return pick(r, jsonValues) }) }),
-	plain("another text", func(r *rand.Rand, a *attempt) {
-		a.atRandom(r, func() string { return string(must(json.Marshal(pick(r, texts)))) })
+// bodyMutations are mutations of JSON bodies.
+var bodyMutations = []mutation{
+	simpleMutation("another value", func(r *rand.Rand, a *rawRequest) {
+		a.replaceRandomValue(r, func() string { return pick(r, jsonValues) })
 	}),
-	plain("a random text", func(r *rand.Rand, a *attempt) {
-		a.atRandom(r, func() string {
+	simpleMutation("another text", func(r *rand.Rand, a *rawRequest) {
+		a.replaceRandomValue(r, func() string { return string(must(json.Marshal(pick(r, texts)))) })
+	}),
+	simpleMutation("a random text", func(r *rand.Rand, a *rawRequest) {
+		a.replaceRandomValue(r, func() string {
 			var text strings.Builder
 			for range r.IntN(40) {
 				text.WriteRune(rune(r.IntN(1 << (4 + r.IntN(17)))))
@@ -57,13 +59,13 @@ var bodyHostilities = []way{
 			return string(must(json.Marshal(text.String())))
 		})
 	}),
-	{"another's id", func(f *battlefield) func(*rand.Rand, *attempt) {
-		return func(r *rand.Rand, a *attempt) {
-			a.atRandom(r, func() string { return string(must(json.Marshal(f.anyID(r)))) })
+	{"another's id", func(g *requestGenerator) func(*rand.Rand, *rawRequest) {
+		return func(r *rand.Rand, a *rawRequest) {
+			a.replaceRandomValue(r, func() string { return string(must(json.Marshal(g.randomID(r)))) })
 		}
 	}},
-	plain("a key taken away", func(r *rand.Rand, a *attempt) { a.atRandom(r, func() string { return "" }) }),
-	plain("a key twice", func(r *rand.Rand, a *attempt) {
+	simpleMutation("a value removed", func(r *rand.Rand, a *rawRequest) { a.replaceRandomValue(r, func() string { return "" }) }),
+	simpleMutation("a duplicate key", func(r *rand.Rand, a *rawRequest) {
 		var body map[string]json.RawMessage
 		if json.Unmarshal(a.body, &body) != nil || len(body) == 0 {
 			return
@@ -77,7 +79,7 @@ var bodyHostilities = []way{
 			a.body = slices.Concat(a.body[:at], []byte(","+more), a.body[at:])
 		}
 	}),
-	plain("another key", func(r *rand.Rand, a *attempt) {
+	simpleMutation("another key", func(r *rand.Rand, a *rawRequest) {
 		key := pick(r, []string{
 			"Content", "CONTENT", "content", "unknown", "", "id", "organization_id", "organizationId", "user_id", "scopes", "isAdmin", "__proto__", "is_streaming", "isStreaming", "query_metadata", "web_chat",
 			"canvas_type", "content_payload", "conversation", "conversation_id", "session_id", "type", "sender", "metadata", "con\\u0074ent", "content\\u0000", "\\ud800",
@@ -86,12 +88,12 @@ var bodyHostilities = []way{
 			a.body = slices.Concat(a.body[:at+1], []byte(`"`+key+`":`+pick(r, jsonValues)+","), a.body[at+1:])
 		}
 	}),
-	plain("the whole body", func(r *rand.Rand, a *attempt) { a.body = []byte(pick(r, jsonValues)) }),
-	plain("around the body", func(r *rand.Rand, a *attempt) {
+	simpleMutation("another body", func(r *rand.Rand, a *rawRequest) { a.body = []byte(pick(r, jsonValues)) }),
+	simpleMutation("text around the body", func(r *rand.Rand, a *rawRequest) {
 		around := pick(r, [][2]string{{"[", "]"}, {"\ufeff", ""}, {" \n", "\n "}, {"", "{}"}, {"", "]"}, {"{", "}"}, {"\x00", ""}, {"", "\x00"}, {`{"body":`, "}"}, {"//\n", ""}, {"", ","}, {")]}',\n", ""}})
 		a.body = slices.Concat([]byte(around[0]), a.body, []byte(around[1]))
 	}),
-	plain("bytes changed", func(r *rand.Rand, a *attempt) {
+	simpleMutation("bytes changed", func(r *rand.Rand, a *rawRequest) {
 		a.body = slices.Clone(a.body)
 		for range 1 + r.IntN(3) {
 			if len(a.body) > 0 {
@@ -99,26 +101,26 @@ var bodyHostilities = []way{
 			}
 		}
 	}),
-	plain("broken off", func(r *rand.Rand, a *attempt) { a.body = a.body[:r.IntN(len(a.body)+1)] }),
-	plain("a part twice", func(r *rand.Rand, a *attempt) {
+	simpleMutation("truncated body", func(r *rand.Rand, a *rawRequest) { a.body = a.body[:r.IntN(len(a.body)+1)] }),
+	simpleMutation("a duplicated part", func(r *rand.Rand, a *rawRequest) {
 		from := r.IntN(len(a.body) + 1)
 		part := a.body[from : from+r.IntN(len(a.body)-from+1)]
 		a.body = slices.Concat(a.body[:from], part, a.body[from:])
 	}),
-	plain("large", func(r *rand.Rand, a *attempt) {
+	simpleMutation("large", func(r *rand.Rand, a *rawRequest) {
 		if at := bytes.IndexByte(a.body, '{'); at >= 0 && len(a.body) > 2 && r.IntN(10) == 0 {
 			a.body = slices.Concat(a.body[:at+1], []byte(`"large":"`+strings.Repeat("x", 1<<20-r.IntN(300))+`",`), a.body[at+1:])
 		}
 	}),
 }
 
-// atRandom replaces the value at a random place of the JSON body. An empty value removes the place.
-func (a *attempt) atRandom(r *rand.Rand, value func() string) {
+// replaceRandomValue replaces the value at a random place of the JSON body. An empty value removes the place.
+func (a *rawRequest) replaceRandomValue(r *rand.Rand, value func() string) {
 	var body any
 	if decodeNumbers(a.body, &body) != nil {
 		return
 	}
-	pointers := pointersOf(body, nil)
+	pointers := valuePaths(body, nil)
 	if len(pointers) == 0 {
 		return
 	}
@@ -130,41 +132,47 @@ func (a *attempt) atRandom(r *rand.Rand, value func() string) {
 	}
 }
 
-// pointersOf returns the paths to all values within a value, in a stable order.
-func pointersOf(value any, way []any) [][]any {
+func decodeNumbers(body []byte, into *any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	return decoder.Decode(into)
+}
+
+// valuePaths returns the paths to all values within a value, in a stable order.
+func valuePaths(value any, path []any) [][]any {
 	var found [][]any
 	switch value := value.(type) {
 	case object:
 		for _, key := range slices.Sorted(maps.Keys(value)) {
-			at := append(slices.Clone(way), key)
-			found = append(append(found, at), pointersOf(value[key], at)...)
+			at := append(slices.Clone(path), key)
+			found = append(append(found, at), valuePaths(value[key], at)...)
 		}
 	case []any:
 		for i, item := range value {
-			at := append(slices.Clone(way), i)
-			found = append(append(found, at), pointersOf(item, at)...)
+			at := append(slices.Clone(path), i)
+			found = append(append(found, at), valuePaths(item, at)...)
 		}
 	}
 	return found
 }
 
-func replaceAt(value any, way []any, with any, isRemoved bool) any {
+func replaceAt(value any, path []any, with any, isRemoved bool) any {
 	switch value := value.(type) {
 	case object:
-		key := way[0].(string)
+		key := path[0].(string)
 		switch {
-		case len(way) > 1:
-			value[key] = replaceAt(value[key], way[1:], with, isRemoved)
+		case len(path) > 1:
+			value[key] = replaceAt(value[key], path[1:], with, isRemoved)
 		case isRemoved:
 			delete(value, key)
 		default:
 			value[key] = with
 		}
 	case []any:
-		i := way[0].(int)
+		i := path[0].(int)
 		switch {
-		case len(way) > 1:
-			value[i] = replaceAt(value[i], way[1:], with, isRemoved)
+		case len(path) > 1:
+			value[i] = replaceAt(value[i], path[1:], with, isRemoved)
 		case isRemoved:
 			return slices.Delete(value, i, i+1)
 		default:
@@ -174,8 +182,8 @@ func replaceAt(value any, way []any, with any, isRemoved bool) any {
 	return value
 }
 
-// anyID returns an ID: of the caller, of another organization or unknown, of a matching or of any kind.
-func (f *battlefield) anyID(r *rand.Rand) string {
-	all := pick(r, []things{f.own, f.own, f.foreign, nothing()})
+// randomID returns an ID: of the caller, of another organization or unknown, of a matching or of any kind.
+func (g *requestGenerator) randomID(r *rand.Rand) string {
+	all := pick(r, []resourceIDs{g.own, g.own, g.foreign, unknownIDs()})
 	return all[pick(r, slices.Sorted(maps.Keys(all)))]
 }

@@ -19,13 +19,13 @@ import (
 )
 
 var (
-	hostileRequests = flag.Int("requests", 2000, "how many requests TestHostileRequests sends")
-	hostileSeed     = flag.Uint64("seed", 0, "the seed of TestHostileRequests; 0: a new one")
-	hostileRound    = flag.Int("round", -1, "the only round of TestHostileRequests that is played; -1: all")
+	hostileRequests = flag.Int("requests", 2000, "the number of requests that TestHostileRequests sends")
+	hostileSeed     = flag.Uint64("seed", 0, "the seed of TestHostileRequests; 0: random")
+	hostileRound    = flag.Int("round", -1, "the only round of TestHostileRequests to run; -1: all")
 )
 
-// perRound is the number of requests per organization. A small number keeps the snapshots small.
-const perRound = 250
+// requestsPerRound is the number of requests per organization. A small number keeps the snapshots small.
+const requestsPerRound = 250
 
 // No request causes an internal error, a panic or a response that the document does not declare, be it valid, nearly
 // valid or hostile. A refused request writes nothing, and no data of another organization is changed or exposed.
@@ -38,16 +38,16 @@ func TestHostileRequests(t *testing.T) {
 	log := &logChecker{t: t}
 	s := serveWith(t, settings{log: log, origins: []string{"https://shop.example"}})
 	victim := s.organization()
-	game := &hostility{server: s, seed: seed, victim: victim, foreign: victim.as("victim", auth.Admin).one()}
+	run := &hostileTest{server: s, seed: seed, victim: victim, foreign: victim.as("victim", auth.Admin).createResources()}
 	for _, text := range []string{"message_history.content", "records.output_message", "contacts.name", "bots.name", "faqs.answer", "web_chats.name", "inboxes.name", "users.name", "sessions.title", "api_keys.name"} {
 		table, column, _ := strings.Cut(text, ".")
-		s.exec("UPDATE "+table+" SET "+column+" = $1 || row_number FROM (SELECT id AS at, row_number() OVER () FROM "+table+" WHERE organization_id = $2) numbered WHERE id = at", untold, victim.id)
+		s.exec("UPDATE "+table+" SET "+column+" = $1 || row_number FROM (SELECT id AS at, row_number() OVER () FROM "+table+" WHERE organization_id = $2) numbered WHERE id = at", forbiddenText, victim.id)
 	}
 	before := victim.snapshot()
 
 	wanted := []int{*hostileRound}
 	if *hostileRound < 0 {
-		wanted = make([]int, (*hostileRequests+perRound-1)/perRound)
+		wanted = make([]int, (*hostileRequests+requestsPerRound-1)/requestsPerRound)
 		for round := range wanted {
 			wanted[round] = round
 		}
@@ -57,91 +57,91 @@ func TestHostileRequests(t *testing.T) {
 		rounds <- round
 	}
 	close(rounds)
-	var players sync.WaitGroup
+	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) * 2 {
-		players.Go(func() {
+		workers.Go(func() {
 			for round := range rounds {
-				if game.failures.Load() < enough {
-					game.play(round)
+				if run.failures.Load() < maxReported {
+					run.runRound(round)
 				}
 			}
 		})
 	}
-	players.Wait()
+	workers.Wait()
 
 	if after := victim.snapshot(); after != before {
-		t.Errorf("another organization's data have changed from\n%s\nto\n%s", before, after)
+		t.Errorf("data of another organization changed from\n%s\nto\n%s", before, after)
 	}
-	t.Logf("seed %d: %s", seed, &game.tally)
+	t.Logf("seed %d: %s", seed, &run.tally)
 	if *hostileRound < 0 && *hostileRequests >= 2000 {
-		game.tally.mustCoverAll(t)
+		run.tally.mustCoverAll(t)
 	}
 }
 
-// untold is part of all texts of the other organization. No response may contain it.
-const untold = "this must not be exposed"
+// forbiddenText is part of all texts of the other organization. No response may contain it.
+const forbiddenText = "this must not be exposed"
 
-// hostility is the state that all rounds share.
-type hostility struct {
+// hostileTest is the state that all rounds share.
+type hostileTest struct {
 	*server
 	seed    uint64
 	victim  organization
-	foreign things
+	foreign resourceIDs
 	tally   tally
 	// failures counts the failures, so that one does not hide the next.
 	failures atomic.Int64
 }
 
-// enough is the maximum number of reported failures.
-const enough = 20
+// maxReported is the maximum number of reported failures.
+const maxReported = 20
 
-func (h *hostility) fail(format string, args ...any) {
-	if h.failures.Add(1) <= enough {
+func (h *hostileTest) reportFailure(format string, args ...any) {
+	if h.failures.Add(1) <= maxReported {
 		h.t.Errorf(format, args...)
 	}
 }
 
-// play runs a round: it creates an organization with its resources, sends requests, and sends all refused requests
+// runRound runs a round: it creates an organization with its resources, sends requests, and sends all refused requests
 // once more, which must change nothing.
-func (h *hostility) play(round int) {
+func (h *hostileTest) runRound(round int) {
 	r := rand.New(rand.NewPCG(h.seed, uint64(round)))
 	o := h.organization()
-	field := &battlefield{hostility: h, organization: o, keys: map[string]caller{
+	generator := &requestGenerator{hostileTest: h, organization: o, keys: map[string]caller{
 		"admin": o.as("admin", auth.Admin), "chat": o.as("me", auth.Chat), "agent": o.as("agent", auth.Agent, auth.Manage),
 	}}
-	field.own = field.keys["chat"].one()
-	field.tokens = map[string]string{}
+	generator.own = generator.keys["chat"].createResources()
+	generator.tokens = map[string]string{}
 	for purpose, body := range map[string]object{
-		"conversation": {"conversation": field.own["conversations"]}, "contact": {"contact": field.own["contacts"]}, "chatbot": {"chatbot": field.own["chatbots"]},
+		"conversation": {"conversation": generator.own["conversations"]}, "contact": {"contact": generator.own["contacts"]}, "chatbot": {"chatbot": generator.own["chatbots"]},
 	} {
-		field.tokens[purpose] = field.keys["chat"].token(body)
+		generator.tokens[purpose] = generator.keys["chat"].token(body)
 	}
-	line := dial(h.server)
+	line := dialRaw(h.server)
 	defer line.close()
 	var refused []plan
-	for i := range perRound {
-		p := field.plan(r)
+	for i := range requestsPerRound {
+		p := generator.newPlan(r)
 		got, err := h.check(line, p)
 		if err != nil {
-			h.fail("seed %d, round %d, request %d: %v", h.seed, round, i, field.least(line, p, err))
+			h.reportFailure("seed %d, round %d, request %d: %v", h.seed, round, i, generator.minimize(line, p, err))
 			continue
 		}
 		h.tally.add(p.op.id, got)
-		if len(got) > 0 && !slices.ContainsFunc(got, func(one answer) bool { return one.status < 400 }) {
+		if len(got) > 0 && !slices.ContainsFunc(got, func(response answer) bool { return response.status < 400 }) {
 			refused = append(refused, p)
 		}
 		if p.op.method == http.MethodDelete && len(got) > 0 && got[0].status < 300 || i%50 == 49 {
-			field.own = field.keys["chat"].one()
+			generator.own = generator.keys["chat"].createResources()
 		}
 	}
-	h.mustChangeNothing(round, line, o, refused)
+	h.checkRefusedRequests(round, line, o, refused)
 }
 
-// mustChangeNothing sends the refused requests again after all runs have ended. Requests that succeed this time,
+// checkRefusedRequests sends the refused requests again after all runs have ended. Requests that succeed this time,
 // because the state has changed, are left out.
-func (h *hostility) mustChangeNothing(round int, line *line, o organization, refused []plan) {
+func (h *hostileTest) checkRefusedRequests(round int, line *rawConnection, o organization, refused []plan) {
 	for len(refused) > 0 {
-		eventually(h.t, "the replies are written", func() bool {
+		eventually(h.t, "all runs have ended", func() bool {
 			return query[int](h.server, "SELECT count(*) FROM runs WHERE organization_id = $1 AND state IN ('queued', 'running')", o.id) == 0
 		})
 		before := o.snapshot()
@@ -149,10 +149,10 @@ func (h *hostility) mustChangeNothing(round int, line *line, o organization, ref
 		for _, p := range refused {
 			got, err := h.check(line, p)
 			if err != nil {
-				h.fail("seed %d, round %d, sent again: %v\n%s", h.seed, round, err, p)
+				h.reportFailure("seed %d, round %d, sent again: %v\n%s", h.seed, round, err, p)
 				return
 			}
-			if !slices.ContainsFunc(got, func(one answer) bool { return one.status < 400 }) {
+			if !slices.ContainsFunc(got, func(response answer) bool { return response.status < 400 }) {
 				still = append(still, p)
 			}
 		}
@@ -160,14 +160,14 @@ func (h *hostility) mustChangeNothing(round int, line *line, o organization, ref
 			refused = still
 			continue
 		}
-		h.tally.again.Add(int64(len(still)))
+		h.tally.resent.Add(int64(len(still)))
 		if after := o.snapshot(); after != before {
 			if len(refused) > 1 { // find the request that changed the snapshot
-				h.mustChangeNothing(round, line, o, refused[:len(refused)/2])
-				h.mustChangeNothing(round, line, o, refused[len(refused)/2:])
+				h.checkRefusedRequests(round, line, o, refused[:len(refused)/2])
+				h.checkRefusedRequests(round, line, o, refused[len(refused)/2:])
 			}
 			if len(refused) == 1 {
-				h.fail("seed %d, round %d: a refused request wrote something\n%s\n%s", h.seed, round, refused[0], diffLines(before, after))
+				h.reportFailure("seed %d, round %d: a refused request changed data\n%s\n%s", h.seed, round, refused[0], diffLines(before, after))
 			}
 		}
 		return
@@ -175,26 +175,26 @@ func (h *hostility) mustChangeNothing(round int, line *line, o organization, ref
 }
 
 // check sends the request of a plan, and returns what is wrong with the responses.
-func (h *hostility) check(line *line, p plan) ([]answer, error) {
-	sent := p.attempt()
+func (h *hostileTest) check(line *rawConnection, p plan) ([]answer, error) {
+	sent := p.build()
 	got, err := line.send(sent)
 	if err != nil {
 		return nil, err
 	}
-	for _, one := range got {
-		if err := h.fits(sent, one); err != nil {
-			return nil, fmt.Errorf("%w\nthe answer: %d %v\n%.2000s", err, one.status, one.header, one.body)
+	for _, response := range got {
+		if err := h.checkResponse(sent, response); err != nil {
+			return nil, fmt.Errorf("%w\nthe response: %d %v\n%.2000s", err, response.status, response.header, response.body)
 		}
 	}
 	return got, nil
 }
 
-// least describes the failure of a plan with as few mutations as possible.
-func (f *battlefield) least(line *line, p plan, err error) string {
+// minimize describes the failure of a plan with as few mutations as possible.
+func (g *requestGenerator) minimize(line *rawConnection, p plan, err error) string {
 	for i := 0; i < len(p.steps); {
 		fewer := p
 		fewer.steps = slices.Delete(slices.Clone(p.steps), i, i+1)
-		if _, still := f.check(line, fewer); still != nil {
+		if _, still := g.check(line, fewer); still != nil {
 			p, err = fewer, still
 		} else {
 			i++
@@ -209,7 +209,7 @@ type tally struct {
 	operations map[string]int
 	statuses   map[int]int
 	requests   int
-	again      atomic.Int64
+	resent     atomic.Int64
 }
 
 func (c *tally) add(operation string, got []answer) {
@@ -220,8 +220,8 @@ func (c *tally) add(operation string, got []answer) {
 	}
 	c.requests++
 	c.operations[operation]++
-	for _, one := range got {
-		c.statuses[one.status]++
+	for _, response := range got {
+		c.statuses[response.status]++
 	}
 }
 
@@ -229,7 +229,7 @@ func (c *tally) mustCoverAll(t *testing.T) {
 	t.Helper()
 	for _, op := range operations {
 		if c.operations[op.id] == 0 {
-			t.Errorf("%s got no request", op.id)
+			t.Errorf("%s received no request", op.id)
 		}
 	}
 	accepted := 0
@@ -239,14 +239,14 @@ func (c *tally) mustCoverAll(t *testing.T) {
 		}
 	}
 	if accepted < c.requests/20 {
-		t.Errorf("of %d requests only %d were accepted: they do not come far", c.requests, accepted)
+		t.Errorf("only %[2]d of %[1]d requests were accepted: too few reach the handlers", c.requests, accepted)
 	}
 }
 
 // String returns the counts as a table.
 func (c *tally) String() string {
 	var all strings.Builder
-	fmt.Fprintf(&all, "%d requests to %d operations; of the refused, %d sent again changed nothing; answers:", c.requests, len(c.operations), c.again.Load())
+	fmt.Fprintf(&all, "%d requests to %d operations; %d refused requests were sent again and changed nothing; responses by status:", c.requests, len(c.operations), c.resent.Load())
 	for _, status := range slices.Sorted(maps.Keys(c.statuses)) {
 		fmt.Fprintf(&all, " %d×%d", status, c.statuses[status])
 	}

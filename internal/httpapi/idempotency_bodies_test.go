@@ -2,8 +2,8 @@ package httpapi_test
 
 // idempotentBodies returns the operations that accept an Idempotency-Key, each with bodies that succeed. A body of
 // bytes is a file.
-func idempotentBodies(there things) map[string][]any {
-	conversation := there["conversations"]
+func idempotentBodies(resources resourceIDs) map[string][]any {
+	conversation := resources["conversations"]
 	return map[string][]any{
 		"sendMessage":   {object{"content": question}, object{"content": "Hi", "metadata": object{"a": "<&>"}}},
 		"createMessage": {object{"conversation": conversation, "content": question}, object{"conversation": conversation}},
@@ -12,15 +12,15 @@ func idempotentBodies(there things) map[string][]any {
 		},
 		"createChatCompletion": {
 			object{
-				"model": there["chatbots"], "messages": []object{{"role": "user", "content": question}},
+				"model": resources["chatbots"], "messages": []object{{"role": "user", "content": question}},
 				"metadata": object{"conversation_id": conversation, "<&>": 1},
 			},
 		},
 		"startConversation": {
-			object{"initial_message": question, "bot_id": there["chatbots"]}, object{}, object{"initial_message": ""},
+			object{"initial_message": question, "bot_id": resources["chatbots"]}, object{}, object{"initial_message": ""},
 		},
 		"createConversation": {
-			object{"webChat": there["web-chats"]}, object{"webChat": there["web-chats"], "contact": there["contacts"]},
+			object{"webChat": resources["web-chats"]}, object{"webChat": resources["web-chats"], "contact": resources["contacts"]},
 		},
 		"batchConversations": {
 			object{"operations": []object{{"action": "archive", "conversation_id": conversation}}},
@@ -36,16 +36,16 @@ func idempotentBodies(there things) map[string][]any {
 			object{"question": "Why?", "answer": "<p>So &amp; so.</p>"}, object{"question": "Why?", "answer": "So.", "labels": []string{"<a>", "b"}},
 		},
 		"importFaqs":    {[]byte("question,answer\nWhen?,Now.\n"), []byte("question,answer\nWhen?,Now.\nWho?,\n")},
-		"createWebChat": {object{"name": "Shop"}, object{"name": "Shop", "chatbot": there["chatbots"], "allowedOrigins": []string{"https://a.example"}}},
+		"createWebChat": {object{"name": "Shop"}, object{"name": "Shop", "chatbot": resources["chatbots"], "allowedOrigins": []string{"https://a.example"}}},
 		"createContact": {
 			object{"name": "Kim"},
-			`{"name": "<Kim>", "email": "kim@example.com", "inboxes": ["` + there["inboxes"] + `"],
+			`{"name": "<Kim>", "email": "kim@example.com", "inboxes": ["` + resources["inboxes"] + `"],
 			  "queryMetadata": {"b" : 12345678901234567890.10, "a": ["<&>\u2028", null, 1e300], "b": {}}}`,
 		},
 		"createClientToken": {
-			object{"conversation": conversation}, object{"contact": there["contacts"], "expiresIn": 60}, object{"chatbot": there["chatbots"], "origin": "https://a.example"},
+			object{"conversation": conversation}, object{"contact": resources["contacts"], "expiresIn": 60}, object{"chatbot": resources["chatbots"], "origin": "https://a.example"},
 		},
-		"createWsTicket": {object{"conversation": conversation}, object{}, object{"chatbot": there["chatbots"]}},
+		"createWsTicket": {object{"conversation": conversation}, object{}, object{"chatbot": resources["chatbots"]}},
 		// The key is of another user: creating a key locks its user, to whom idempotency claims refer.
 		"createApiKey": {object{"name": "Portal", "user": "portal", "scopes": []string{"agent"}}, object{"name": "Portal"}},
 	}

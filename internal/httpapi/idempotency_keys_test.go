@@ -12,8 +12,8 @@ import (
 	"parley/internal/auth"
 )
 
-// other returns a body with the same meaning and other bytes.
-func other(body any) any {
+// equivalentBody returns a body with the same meaning and other bytes.
+func equivalentBody(body any) any {
 	switch body := body.(type) {
 	case []byte:
 		return append([]byte("\n"), body...)
@@ -44,13 +44,13 @@ func (op operation) mustSendIdempotent(c caller, path string, body any, key stri
 	return got
 }
 
-// isFirst reports whether the request was executed rather than replayed.
-func (a answer) isFirst() bool {
+// isExecuted reports whether the request was executed rather than replayed.
+func (a answer) isExecuted() bool {
 	return a.status < 300 && a.header.Get("Idempotency-Replayed") == ""
 }
 
-// repeats fails the test unless the response replays the first one, or refuses to replay one that contained a secret.
-func (a answer) repeats(op operation, first answer) {
+// wantReplay fails the test unless the response replays the first one, or refuses to replay one that contained a secret.
+func (a answer) wantReplay(op operation, first answer) {
 	a.t.Helper()
 	if secret[op.id] {
 		if err := a.checkProblem(409, "conflict", ""); err != nil || a.header.Get("Retry-After") != "" {
@@ -59,20 +59,20 @@ func (a answer) repeats(op operation, first answer) {
 		return
 	}
 	if a.status != first.status || a.header.Get("Idempotency-Replayed") != "true" || string(a.body) != string(first.body) {
-		a.t.Errorf("%s: again %d %v %s\nfirst %d %s", op.id, a.status, a.header, a.body, first.status, first.body)
+		a.t.Errorf("%s: the repeat is %d %v %s\nthe first response %d %s", op.id, a.status, a.header, a.body, first.status, first.body)
 	}
 }
 
-// settle waits until every question is answered.
-func (o organization) settle() {
+// awaitReplies waits until every question is answered.
+func (o organization) awaitReplies() {
 	o.t.Helper()
-	eventually(o.t, "all is answered", func() bool {
+	eventually(o.t, "no run is queued or running", func() bool {
 		return query[bool](o.server, "SELECT NOT EXISTS (SELECT FROM sessions WHERE active_run IS NOT NULL)")
 	})
 }
 
-// rows returns the number of rows of an organization in each table.
-func (o organization) rows() map[string]int {
+// rowCounts returns the number of rows of an organization in each table.
+func (o organization) rowCounts() map[string]int {
 	o.t.Helper()
 	counts := map[string]int{}
 	table := ""
@@ -110,12 +110,12 @@ func TestIdempotentOperationsAreAllTested(t *testing.T) {
 	known := idempotentBodies(nil)
 	for _, op := range keyedOperations() {
 		if known[op.id] == nil {
-			t.Errorf("%s has an Idempotency-Key that no test tries", op.id)
+			t.Errorf("%s accepts an Idempotency-Key and is not tested", op.id)
 		}
 		delete(known, op.id)
 	}
 	for id := range known {
-		t.Errorf("%s takes no Idempotency-Key", id)
+		t.Errorf("%s is tested and does not accept an Idempotency-Key", id)
 	}
 }
 
@@ -125,31 +125,31 @@ func TestRepeatedRequestsReplayTheResponse(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, spare, bob := o.as("alice", auth.Admin), o.as("alice", auth.Admin), o.as("bob", auth.Admin)
-	there := alice.one()
-	bodies := idempotentBodies(there)
+	resources := alice.createResources()
+	bodies := idempotentBodies(resources)
 	for _, op := range keyedOperations() {
-		path := op.pathOf(there)
+		path := op.pathOf(resources)
 		for i, body := range bodies[op.id] {
 			key := fmt.Sprint("body-", i) // in all operations
 			first := op.mustSendIdempotent(alice, path, body, key)
-			if !first.isFirst() {
+			if !first.isExecuted() {
 				t.Errorf("%s: %d %s", op.id, first.status, first.body)
 			}
-			o.settle()
+			o.awaitReplies()
 			before := o.snapshot()
 			for _, who := range []caller{alice, spare} {
-				op.mustSendIdempotent(who, path, body, key).repeats(op, first)
+				op.mustSendIdempotent(who, path, body, key).wantReplay(op, first)
 			}
-			if err := op.mustSendIdempotent(alice, path, other(body), key).checkProblem(422, "unprocessable", ""); err != nil {
+			if err := op.mustSendIdempotent(alice, path, equivalentBody(body), key).checkProblem(422, "unprocessable", ""); err != nil {
 				t.Errorf("%s with another body: %v", op.id, err)
 			}
 			if after := o.snapshot(); after != before {
-				t.Errorf("%s: a repeat has changed\n%s\nto\n%s", op.id, before, after)
+				t.Errorf("%s: a repeat changed\n%s\nto\n%s", op.id, before, after)
 			}
-			if got := op.mustSendIdempotent(bob, path, body, key); !got.isFirst() || string(got.body) == string(first.body) && op.id != "batchConversations" && op.id != "importFaqs" {
-				t.Errorf("%s of somebody else: %d %s", op.id, got.status, got.body)
+			if got := op.mustSendIdempotent(bob, path, body, key); !got.isExecuted() || string(got.body) == string(first.body) && op.id != "batchConversations" && op.id != "importFaqs" {
+				t.Errorf("%s of another user: %d %s", op.id, got.status, got.body)
 			}
-			o.settle()
+			o.awaitReplies()
 		}
 	}
 }
@@ -159,8 +159,8 @@ func TestRepeatIsReplayedAfterItsResourcesAreDeleted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
-	there := admin.one()
-	bodies := idempotentBodies(there)
+	resources := admin.createResources()
+	bodies := idempotentBodies(resources)
 	firsts := map[string]answer{}
 	var tried []operation
 	for _, op := range keyedOperations() {
@@ -168,14 +168,14 @@ func TestRepeatIsReplayedAfterItsResourcesAreDeleted(t *testing.T) {
 			continue // answered from the stored message
 		}
 		tried = append(tried, op)
-		firsts[op.id] = op.mustSendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k")
+		firsts[op.id] = op.mustSendIdempotent(admin, op.pathOf(resources), bodies[op.id][0], "k")
 	}
-	o.settle()
+	o.awaitReplies()
 	admin.patch("/api/chatbots/parley/", object{"isDefault": true})
 	o.exec("DELETE FROM contacts WHERE organization_id = $1", o.id)
 	o.exec("DELETE FROM bots WHERE organization_id = $1", o.id)
 	for _, op := range tried {
-		op.mustSendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k").repeats(op, firsts[op.id])
+		op.mustSendIdempotent(admin, op.pathOf(resources), bodies[op.id][0], "k").wantReplay(op, firsts[op.id])
 	}
 }
 
@@ -184,7 +184,7 @@ func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	admin.post("/api/chatbots/", object{"name": "Taken", "slug": "taken"})
 	admin.post("/api/contacts/", object{"name": "Taken", "sourceId": "taken"})
 	wrong := map[string]any{
@@ -193,9 +193,9 @@ func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 		"createContact": object{"name": "Other", "sourceId": "taken"},
 		"createApiKey":  object{"name": "Other", "user": "new user", "expiresAt": "2020-01-01T00:00:00Z"},
 	}
-	bodies := idempotentBodies(there)
+	bodies := idempotentBodies(resources)
 	for _, op := range keyedOperations() {
-		o.settle()
+		o.awaitReplies()
 		before := o.snapshot()
 		refuse := func(what, path string, body any) {
 			if got := op.mustSendIdempotent(admin, path, body, "k"); got.status < 400 || got.status >= 500 {
@@ -203,13 +203,13 @@ func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 			}
 		}
 		if body := wrong[op.id]; body != nil {
-			refuse("a wrong body", op.pathOf(there), body)
+			refuse("a wrong body", op.pathOf(resources), body)
 		}
 		if !op.isUpload() {
-			refuse("no JSON", op.pathOf(there), "{")
+			refuse("no JSON", op.pathOf(resources), "{")
 		}
-		for _, at := range op.places() {
-			path, body := at.put(there, nothing()[at.kind])
+		for _, at := range op.idPlaces() {
+			path, body := at.put(resources, unknownIDs()[at.kind])
 			if op.isUpload() {
 				body = bodies[op.id][0]
 			}
@@ -218,9 +218,9 @@ func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 			}
 		}
 		if after := o.snapshot(); after != before {
-			t.Errorf("%s: what was refused has changed\n%s\nto\n%s", op.id, before, after)
+			t.Errorf("%s: a refused request changed\n%s\nto\n%s", op.id, before, after)
 		}
-		if got := op.mustSendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k"); !got.isFirst() {
+		if got := op.mustSendIdempotent(admin, op.pathOf(resources), bodies[op.id][0], "k"); !got.isExecuted() {
 			t.Errorf("%s: %d %v %s", op.id, got.status, got.header, got.body)
 		}
 	}
@@ -231,19 +231,19 @@ func TestConcurrentRequestsWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
-	there := admin.one()
-	bodies := idempotentBodies(there)
+	resources := admin.createResources()
+	bodies := idempotentBodies(resources)
 	for _, op := range keyedOperations() {
 		if op.isUpload() {
 			continue // atOnce sends JSON
 		}
-		path, body := op.pathOf(there), bodies[op.id][0]
+		path, body := op.pathOf(resources), bodies[op.id][0]
 		effect := func(act func()) map[string]int {
-			o.settle()
-			before := o.rows()
+			o.awaitReplies()
+			before := o.rowCounts()
 			act()
-			o.settle()
-			made := o.rows()
+			o.awaitReplies()
+			made := o.rowCounts()
 			for table, count := range before {
 				if made[table] -= count; made[table] == 0 {
 					delete(made, table)
@@ -252,29 +252,29 @@ func TestConcurrentRequestsWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 			return made
 		}
 		op.mustSendIdempotent(admin, path, body, "before") // create the shared resources first
-		one := effect(func() { op.mustSendIdempotent(admin, path, body, "one") })
+		single := effect(func() { op.mustSendIdempotent(admin, path, body, "one") })
 		fifty := effect(func() {
 			var first answer
-			answers := admin.atOnce(50, func(int) (string, any) { return path, body }, withHeader("Idempotency-Key", "fifty"))
+			answers := admin.postConcurrently(50, func(int) (string, any) { return path, body }, withHeader("Idempotency-Key", "fifty"))
 			firsts := 0
 			for _, got := range answers {
-				if got.isFirst() {
+				if got.isExecuted() {
 					first = got
 					firsts++
 				}
 			}
 			if firsts != 1 {
-				t.Errorf("%s was done %d times: %d %s", op.id, firsts, answers[0].status, answers[0].body)
+				t.Errorf("%s was executed %d times: %d %s", op.id, firsts, answers[0].status, answers[0].body)
 				return
 			}
 			for _, got := range answers {
-				if !got.isFirst() {
-					got.repeats(op, first)
+				if !got.isExecuted() {
+					got.wantReplay(op, first)
 				}
 			}
 		})
-		if !maps.Equal(one, fifty) || one["idempotency_keys"] != 1 {
-			t.Errorf("%s: one request makes %v, fifty make %v", op.id, one, fifty)
+		if !maps.Equal(single, fifty) || single["idempotency_keys"] != 1 {
+			t.Errorf("%s: one request stores %v, fifty store %v", op.id, single, fifty)
 		}
 	}
 }
@@ -285,9 +285,9 @@ func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{connections: 32}).organization()
 	admin := o.as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	admin.get("/api/me/")
-	bodies := idempotentBodies(there)
+	bodies := idempotentBodies(resources)
 	var held []operation
 	for _, op := range keyedOperations() {
 		if op.Responses.Value("409") != nil {
@@ -295,13 +295,13 @@ func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 		}
 	}
 	if len(held) < 9 {
-		t.Fatalf("only %d operations say that they may still run", len(held))
+		t.Fatalf("only %d operations declare the 409 for a running request", len(held))
 	}
 	all := func() func() []answer {
 		answers, errs := make([]answer, len(held)), make([]error, len(held))
 		var sent sync.WaitGroup
 		for i, op := range held {
-			sent.Go(func() { answers[i], errs[i] = op.sendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k") })
+			sent.Go(func() { answers[i], errs[i] = op.sendIdempotent(admin, op.pathOf(resources), bodies[op.id][0], "k") })
 		}
 		return func() []answer {
 			sent.Wait()
@@ -323,7 +323,7 @@ func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 		}
 	}
 	firsts := all()
-	eventually(t, "all wait", func() bool {
+	eventually(t, "all requests are blocked", func() bool {
 		return query[int](o.server, `SELECT count(DISTINCT claims.pid) FROM pg_locks claims JOIN pg_locks waits USING (pid)
 			WHERE claims.relation = 'idempotency_keys'::regclass AND claims.mode = 'RowExclusiveLock' AND NOT waits.granted
 			  AND claims.database = (SELECT oid FROM pg_database WHERE datname = current_database())`) == len(held)
@@ -344,9 +344,9 @@ func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 	done := firsts()
 	again := all()()
 	for i, op := range held {
-		if !done[i].isFirst() {
+		if !done[i].isExecuted() {
 			t.Errorf("%s: %d %s", op.id, done[i].status, done[i].body)
 		}
-		again[i].repeats(op, done[i])
+		again[i].wantReplay(op, done[i])
 	}
 }

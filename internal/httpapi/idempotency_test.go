@@ -32,14 +32,14 @@ func TestIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 		first := alice.call(http.MethodPost, path, body, withHeader("Idempotency-Key", "k"))
 		first.wantStatus(201)
 		if first.header.Get("Idempotency-Replayed") != "" {
-			t.Errorf("%s: the first answer says it is replayed", name)
+			t.Errorf("%s: the first response is marked as replayed", name)
 		}
-		eventually(t, "it is answered", func() bool { return len(alice.history(id)) == 2 })
+		eventually(t, "the message is answered", func() bool { return len(alice.history(id)) == 2 })
 		for range 3 {
 			again := alice.call(http.MethodPost, path, body, withHeader("Idempotency-Key", "k"))
 			again.wantStatus(201)
 			if again.header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(first.body) {
-				t.Errorf("%s: again %s %s, first %s", name, again.header, again.body, first.body)
+				t.Errorf("%s: the repeat is %s %s, the first response %s", name, again.header, again.body, first.body)
 			}
 		}
 		_, other := keyedMessages(id, "something else")[name]()
@@ -77,12 +77,12 @@ func TestIdempotencyKeysAreScopedToUserAndPath(t *testing.T) {
 	// Another API key of the same user shares the user's Idempotency-Keys.
 	again := o.as("alice", auth.Chat).call(http.MethodPost, "/api/conversations/"+id+"/messages", body, key)
 	if again.wantStatus(201); again.header.Get("Idempotency-Replayed") != "true" {
-		t.Error("with another API key of the same user it is stored again")
+		t.Error("with another API key of the same user the message is stored again")
 	}
 	// All aliases of the path share the key.
 	again = alice.call(http.MethodPost, "/conversations/"+id+"/messages/", body, key)
 	if again.wantStatus(201); again.header.Get("Idempotency-Replayed") != "true" {
-		t.Error("in another spelling of the path it is stored again")
+		t.Error("on an alias of the path the message is stored again")
 	}
 }
 
@@ -94,7 +94,7 @@ func TestConcurrentSendsWithOneIdempotencyKeyStoreOneMessage(t *testing.T) {
 		id := alice.startConversation()
 		path, body := keyedMessages(id, question)[name]()
 		replayed := 0
-		answers := alice.atOnce(50, func(int) (string, any) { return path, body }, withHeader("Idempotency-Key", "k"))
+		answers := alice.postConcurrently(50, func(int) (string, any) { return path, body }, withHeader("Idempotency-Key", "k"))
 		for _, got := range answers {
 			got.wantStatus(201)
 			if string(got.body) != string(answers[0].body) {
@@ -105,7 +105,7 @@ func TestConcurrentSendsWithOneIdempotencyKeyStoreOneMessage(t *testing.T) {
 			}
 		}
 		if replayed != 49 {
-			t.Errorf("%s: %d answers are replayed", name, replayed)
+			t.Errorf("%s: %d responses are replayed", name, replayed)
 		}
 		alice.checkAnswered(id, 1)
 	}
@@ -134,7 +134,7 @@ func TestRefusedMessageLeavesItsIdempotencyKeyUnused(t *testing.T) {
 	}
 	alice.checkAnswered(id, 2)
 	// A message that was refused because the queue was full leaves its key unused as well.
-	release := o.holdBots()
+	release := o.blockReplies()
 	for range 21 {
 		alice.sendMessage(id, "Hi")
 	}

@@ -56,7 +56,7 @@ func TestFAQsAreImportedFromTables(t *testing.T) {
 	}
 	for asked, want := range map[string]string{"First?": "壹", "Second?": "Two\nlines", "第三？": "7"} {
 		if got := admin.call(http.MethodPost, completions, object{"message": object{"content": asked}}).wantStatus(200)["content"]; got != want {
-			t.Errorf("%s is answered with %v", asked, got)
+			t.Errorf("%s was imported as %v", asked, got)
 		}
 	}
 	if n := number(admin.get("/api/chatbots/parley/faqs/"), "count"); n != 4+3 {
@@ -124,14 +124,14 @@ func TestFilesThatAreNotTablesAreRejected(t *testing.T) {
 	for _, kind := range []string{"", "text/csv", "application/json", "multipart/mixed; boundary=x"} {
 		admin.call(http.MethodPost, imports, "question,answer\nA,B\n", withHeader("Content-Type", kind)).wantProblem(415, "unsupported_media_type", "")
 	}
-	admin.call(http.MethodPost, "/api/chatbots/nobody/faqs/import/", bytes.NewReader(whole.Bytes()), kindOfForm(whole)).wantProblem(404, "not_found", "")
+	admin.call(http.MethodPost, "/api/chatbots/nobody/faqs/import/", bytes.NewReader(whole.Bytes()), formContentType(whole)).wantProblem(404, "not_found", "")
 	if n := number(admin.get("/api/chatbots/parley/faqs/"), "count"); n != 4 {
 		t.Errorf("there are %d FAQs", n)
 	}
 }
 
-// kindOfForm reads the boundary from the form itself.
-func kindOfForm(form *bytes.Buffer) option {
+// formContentType reads the boundary from the form itself.
+func formContentType(form *bytes.Buffer) option {
 	boundary, _, _ := strings.Cut(strings.TrimPrefix(form.String(), "--"), "\r\n")
 	return withHeader("Content-Type", "multipart/form-data; boundary="+boundary)
 }
@@ -179,12 +179,12 @@ func TestConcurrentUploadsAreLimited(t *testing.T) {
 		}()
 	}
 	if refused := <-answered; refused.StatusCode != http.StatusServiceUnavailable || refused.Header.Get("Retry-After") == "" {
-		t.Errorf("one too many is answered with %d, %v", refused.StatusCode, refused.Header)
+		t.Errorf("the upload over the limit received %d, %v", refused.StatusCode, refused.Header)
 	}
 	close(goOn)
 	for range places {
 		if got := <-answered; got.StatusCode != http.StatusOK {
-			t.Errorf("a slow upload is answered with %d", got.StatusCode)
+			t.Errorf("a slow upload received %d", got.StatusCode)
 		}
 	}
 	admin.importFile("faqs.csv", []byte("question,answer\nSecond?,Two\n")).wantStatus(200)

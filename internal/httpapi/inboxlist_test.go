@@ -12,16 +12,16 @@ import (
 
 const inboxList = "/api/conversations/"
 
-// silent creates a conversation that no bot answers.
-func (c caller) silent() string {
+// startUnanswered creates a conversation that no bot answers.
+func (c caller) startUnanswered() string {
 	c.t.Helper()
 	id := c.startConversation()
 	c.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	return id
 }
 
-// listed returns the IDs of the conversations on one page of the inbox list.
-func (c caller) listed(query string) []string {
+// listInbox returns the IDs of the conversations on one page of the inbox list.
+func (c caller) listInbox(query string) []string {
 	c.t.Helper()
 	return idsOf(objects(c.get(inboxList+"?"+query), "results"))
 }
@@ -34,9 +34,9 @@ func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 	alice, bob, staff := o.as("alice", auth.Chat), o.as("bob", auth.Chat), o.as("staff", auth.Agent)
 	var made, bobs []string
 	for range 7 {
-		made = append(made, alice.silent())
+		made = append(made, alice.startUnanswered())
 	}
-	bobs = append(bobs, bob.silent(), bob.silent())
+	bobs = append(bobs, bob.startUnanswered(), bob.startUnanswered())
 	for _, i := range []int{3, 0, 5} {
 		alice.sendMessage(made[i], "Hi")
 	}
@@ -69,7 +69,7 @@ func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 			next = last["next"]
 		}
 		if !slices.Equal(walked, c.want) {
-			t.Errorf("%s: forward %v, want %v", name, walked, c.want)
+			t.Errorf("%s: following next returned %v, want %v", name, walked, c.want)
 		}
 		back := idsOf(objects(last, "results"))
 		for previous := last["previous"]; previous != nil; {
@@ -78,7 +78,7 @@ func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 			previous = page["previous"]
 		}
 		if !slices.Equal(back, c.want) {
-			t.Errorf("%s: back %v, want %v", name, back, c.want)
+			t.Errorf("%s: following previous returned %v, want %v", name, back, c.want)
 		}
 	}
 	// After each page, a conversation becomes active.
@@ -88,7 +88,7 @@ func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 			page := alice.get(next.(string))
 			walked = append(walked, idsOf(objects(page, "results"))...)
 			if next = page["next"]; i == 0 {
-				for _, id := range alice.listed("pageSize=2&cursor=" + text(page, "nextCursor") + "&ordering=" + ordering) {
+				for _, id := range alice.listInbox("pageSize=2&cursor=" + text(page, "nextCursor") + "&ordering=" + ordering) {
 					alice.sendMessage(id, "Hi")
 				}
 				alice.sendMessage(walked[0], "Hi")
@@ -96,7 +96,7 @@ func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 		}
 		slices.Sort(walked)
 		if once := slices.Compact(slices.Clone(walked)); len(once) != len(walked) || len(walked) != 7-missing {
-			t.Errorf("%s: a walk shows %d conversations, %d of them different", ordering, len(walked), len(once))
+			t.Errorf("%s: the pages contain %d conversations, %d of them distinct", ordering, len(walked), len(once))
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 func TestCursorsOfAnotherOrderAreNotFound(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.silent()
+	id := alice.startUnanswered()
 	alice.startConversation()
 	alice.sendMessage(id, "One")
 	alice.sendMessage(id, "Two")
@@ -124,14 +124,14 @@ func TestInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("Alice Ω", auth.Chat), o.as("staff", auth.Agent)
-	titled, said, percent, chinese := alice.silent(), alice.silent(), alice.silent(), alice.silent()
+	titled, said, percent, chinese := alice.startUnanswered(), alice.startUnanswered(), alice.startUnanswered(), alice.startUnanswered()
 	alice.patch("/api/conversations/"+titled+"/", object{"title": "Refund Request"})
 	alice.sendMessage(said, "My invoice of MARCH")
 	alice.sendMessage(percent, "a 100% discount on under_score and back\\slash")
 	alice.sendMessage(percent, "and later something else")
 	alice.sendMessage(chinese, "請問如何申請退款？")
 	web := text(alice.post("/api/conversations/", object{"webChat": o.webChat.ID}), "id")
-	bobs := o.as("bob", auth.Chat).silent()
+	bobs := o.as("bob", auth.Chat).startUnanswered()
 
 	webInbox := text(alice.get("/api/conversations/" + web + "/")["inbox"].(object), "id")
 	apiInbox := text(alice.get("/api/conversations/" + said + "/")["inbox"].(object), "id")
@@ -154,12 +154,12 @@ func TestInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 		"keyword=refund&inbox=" + webInbox:      {},
 		"keyword=bob":                           {},
 	} {
-		got := alice.listed("ordering=createdAt&" + query)
+		got := alice.listInbox("ordering=createdAt&" + query)
 		if !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
 			t.Errorf("%s: %v, want %v", query, got, want)
 		}
 	}
-	if got := staff.listed("keyword=bob"); !slices.Equal(got, []string{bobs}) {
+	if got := staff.listInbox("keyword=bob"); !slices.Equal(got, []string{bobs}) {
 		t.Errorf("the staff finds %v", got)
 	}
 	// The links keep the filters.
@@ -168,7 +168,7 @@ func TestInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 	if ids := append(idsOf(objects(page, "results")), idsOf(objects(next, "results"))...); len(ids) != 4 || next["next"] != nil || slices.Contains(ids, web) {
 		t.Errorf("two pages have %v", ids)
 	}
-	for _, id := range []string{nothing()["inboxes"], "x", web} {
+	for _, id := range []string{unknownIDs()["inboxes"], "x", web} {
 		alice.call(http.MethodGet, inboxList+"?inbox="+id, nil).wantProblem(404, "not_found", "")
 	}
 }
@@ -181,7 +181,7 @@ func TestInboxListReturnsCurrentConversations(t *testing.T) {
 	alice, bob, staff := o.as("alice", auth.Chat), o.as("bob", auth.Chat), o.as("staff", auth.Agent)
 	empty, asked := alice.startConversation(), alice.startConversation()
 	alice.ask(asked, question)
-	bobs := bob.silent()
+	bobs := bob.startUnanswered()
 	bob.sendMessage(bobs, "One")
 	bob.post("/api/messages/", object{"conversation": bobs, "content": "Two", "queryMetadata": object{"a_b": 1}})
 
@@ -189,9 +189,9 @@ func TestInboxListReturnsCurrentConversations(t *testing.T) {
 	if !slices.Equal(idsOf(list), []string{bobs, asked, empty}) {
 		t.Fatalf("the staff sees %v", idsOf(list))
 	}
-	for _, one := range list {
-		if alone := staff.get("/api/conversations/" + text(one, "id") + "/"); !equalJSON(one, alone) {
-			t.Errorf("listed %v, alone %v", one, alone)
+	for _, listed := range list {
+		if alone := staff.get("/api/conversations/" + text(listed, "id") + "/"); !equalJSON(listed, alone) {
+			t.Errorf("the list has %v, getConversation returns %v", listed, alone)
 		}
 	}
 	last := list[0]["lastMessage"].(object)

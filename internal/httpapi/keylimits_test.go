@@ -30,16 +30,16 @@ func TestKeysHaveLimitsOfTheirOwn(t *testing.T) {
 		path := "/api/conversations/" + id + "/messages"
 		for left := limit - 1; left >= 0; left-- {
 			got := user.call(http.MethodPost, path, object{"content": "Hello"})
-			if remaining, _ := got.left("messages", limit); got.status != 201 || remaining != left {
+			if remaining, _ := got.remainingOf("messages", limit); got.status != 201 || remaining != left {
 				t.Errorf("%d with %d left, want %d", got.status, remaining, left)
 			}
 		}
-		user.call(http.MethodPost, path, object{"content": "Hello"}).overLimit("messages", limit)
+		user.call(http.MethodPost, path, object{"content": "Hello"}).wantRateLimited("messages", limit)
 	}
-	if state := backend.states()["messages"]; number(state, "limit") != 4 || number(state, "remaining") != 0 {
+	if state := backend.rateLimitStates()["messages"]; number(state, "limit") != 4 || number(state, "remaining") != 0 {
 		t.Errorf("the key's state is %v", state)
 	}
-	if state := backend.states()["list"]; number(state, "limit") != 2 {
+	if state := backend.rateLimitStates()["list"]; number(state, "limit") != 2 {
 		t.Errorf("the state of the class that the key does not name is %v", state)
 	}
 	for body, where := range map[string]string{
@@ -73,12 +73,12 @@ func TestVisitorsOfAWebsiteAreCountedApart(t *testing.T) {
 	for range 2 {
 		first().wantStatus(201)
 	}
-	first().overLimit("messages", 2)
+	first().wantRateLimited("messages", 2)
 	for range 2 {
 		second().wantStatus(201)
 	}
 	third().wantStatus(201)
-	third().overLimit("messages", 5)
+	third().wantRateLimited("messages", 5)
 	id := backend.startConversation()
 	for range 2 {
 		backend.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": "Backend"}).wantStatus(201)

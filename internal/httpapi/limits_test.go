@@ -13,8 +13,8 @@ import (
 
 var rateLimit = regexp.MustCompile(`^"([a-z]+)";r=([0-9]+);t=([0-9]+)$`)
 
-// left returns how many requests of a class the RateLimit header says remain, and the seconds until the reset.
-func (a answer) left(class string, limit int) (remaining, resetIn int) {
+// remainingOf returns how many requests of a class the RateLimit header says remain, and the seconds until the reset.
+func (a answer) remainingOf(class string, limit int) (remaining, resetIn int) {
 	a.t.Helper()
 	found := rateLimit.FindStringSubmatch(a.header.Get("RateLimit"))
 	if policy := a.header.Get("RateLimit-Policy"); policy != fmt.Sprintf(`"%s";q=%d;w=60`, class, limit) || found == nil || found[1] != class {
@@ -28,14 +28,14 @@ func (a answer) left(class string, limit int) (remaining, resetIn int) {
 	return remaining, resetIn
 }
 
-// overLimit fails the test unless the response is a 429 for the class, with the time to wait.
-func (a answer) overLimit(class string, limit int) {
+// wantRateLimited fails the test unless the response is a 429 for the class, with the time to wait.
+func (a answer) wantRateLimited(class string, limit int) {
 	a.t.Helper()
 	if err := a.checkProblem(http.StatusTooManyRequests, "rate_limited", ""); err != nil {
 		a.t.Error(err)
 		return
 	}
-	remaining, resetIn := a.left(class, limit)
+	remaining, resetIn := a.remainingOf(class, limit)
 	problem := a.json()
 	isTold := isOpenAI(strings.TrimPrefix(a.request, "POST ")) || number(problem, "retry_after") == resetIn && problem["retryable"] == true
 	if remaining != 0 || a.header.Get("Retry-After") != strconv.Itoa(resetIn) || !isTold {
@@ -43,8 +43,8 @@ func (a answer) overLimit(class string, limit int) {
 	}
 }
 
-// states returns the caller's rate limits by class, as getMe reports them.
-func (c caller) states() map[string]object {
+// rateLimitStates returns the caller's rate limits by class, as getMe reports them.
+func (c caller) rateLimitStates() map[string]object {
 	c.t.Helper()
 	all := map[string]object{}
 	for _, state := range objects(c.get("/api/me/"), "rateLimits") {
@@ -59,7 +59,7 @@ func TestRequestsOverTheLimitAnswer429WithRetryAfter(t *testing.T) {
 	t.Parallel()
 	classes := map[string]int{"messages": 2, "history": 3, "list": 2}
 	o := serveWith(t, settings{limits: classes}).organization()
-	there := o.as("owner", auth.Chat).one()
+	resources := o.as("owner", auth.Chat).createResources()
 	met := map[string]int{}
 	for _, op := range operations {
 		limit := classes[op.rateClass]
@@ -68,22 +68,22 @@ func TestRequestsOverTheLimitAnswer429WithRetryAfter(t *testing.T) {
 		}
 		met[op.rateClass]++
 		me := o.as("user of "+op.id, auth.Chat, auth.Agent)
-		send := func(c caller) answer { return op.send(c, op.target(there, ""), op.anyBody(there)) }
+		send := func(c caller) answer { return op.send(c, op.target(resources, ""), op.validBody(resources)) }
 		for left := limit - 1; left >= 0; left-- {
 			got := send(me)
-			if remaining, _ := got.left(op.rateClass, limit); got.status >= 300 || remaining != left {
+			if remaining, _ := got.remainingOf(op.rateClass, limit); got.status >= 300 || remaining != left {
 				t.Errorf("%s: %d, %d left, want %d: %s", op.id, got.status, remaining, left, got.body)
 			}
 		}
-		send(me).overLimit(op.rateClass, limit)
-		send(me).overLimit(op.rateClass, limit)
-		for class, state := range me.states() {
+		send(me).wantRateLimited(op.rateClass, limit)
+		send(me).wantRateLimited(op.rateClass, limit)
+		for class, state := range me.rateLimitStates() {
 			want := classes[class]
 			if class == op.rateClass {
 				want = 0
 			}
 			if number(state, "limit") != classes[class] || number(state, "remaining") != want || number(state, "resetIn") < 1 || number(state, "resetIn") > 60 {
-				t.Errorf("after %s getMe says %v", op.id, state)
+				t.Errorf("after %s, getMe returns %v", op.id, state)
 			}
 		}
 		if got := send(o.as("another for "+op.id, auth.Chat, auth.Agent)); got.status >= 300 {
@@ -104,8 +104,8 @@ func TestOperationsOfAClassShareALimit(t *testing.T) {
 	for range 6 {
 		got := alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": ""})
 		id = text(got.wantStatus(201), "conversation_id")
-		if remaining, resetIn := got.left("messages", 4); remaining != 4 || resetIn != 60 {
-			t.Errorf("a start without a message leaves %d for %d seconds", remaining, resetIn)
+		if remaining, resetIn := got.remainingOf("messages", 4); remaining != 4 || resetIn != 60 {
+			t.Errorf("after a start without a message, %d remain for %d seconds", remaining, resetIn)
 		}
 	}
 	messages := []func(caller) answer{
@@ -124,17 +124,17 @@ func TestOperationsOfAClassShareALimit(t *testing.T) {
 	}
 	for i, send := range messages {
 		got := send(alice)
-		if remaining, _ := got.left("messages", 4); got.status >= 300 || remaining != 3-i {
+		if remaining, _ := got.remainingOf("messages", 4); got.status >= 300 || remaining != 3-i {
 			t.Errorf("%s: %d, %d left", got.request, got.status, remaining)
 		}
 	}
 	for _, send := range messages {
-		send(alice).overLimit("messages", 4)
-		send(o.as("alice", auth.Chat, auth.Agent)).overLimit("messages", 4)
+		send(alice).wantRateLimited("messages", 4)
+		send(o.as("alice", auth.Chat, auth.Agent)).wantRateLimited("messages", 4)
 	}
 	got := alice.call(http.MethodPost, "/api/conversations/start", object{})
 	got.wantStatus(201)
-	if remaining, _ := got.left("messages", 4); remaining != 0 {
+	if remaining, _ := got.remainingOf("messages", 4); remaining != 0 {
 		t.Errorf("%d are left", remaining)
 	}
 	for class, paths := range map[string][2]string{
@@ -145,7 +145,7 @@ func TestOperationsOfAClassShareALimit(t *testing.T) {
 			alice.get(path)
 		}
 		for _, path := range paths {
-			alice.call(http.MethodGet, path, nil).overLimit(class, 2)
+			alice.call(http.MethodGet, path, nil).wantRateLimited(class, 2)
 		}
 	}
 }
@@ -176,7 +176,7 @@ func TestLimitedOperationsAlwaysReportTheRemainingRequests(t *testing.T) {
 	} {
 		got := alice.call(http.MethodPost, c.path, c.body, withHeader("Content-Type", c.kind))
 		left--
-		if remaining, _ := got.left("messages", 10); got.status != c.status || remaining != left {
+		if remaining, _ := got.remainingOf("messages", 10); got.status != c.status || remaining != left {
 			t.Errorf("%s: %d, want %d; %d left, want %d", got.request, got.status, c.status, remaining, left)
 		}
 	}
@@ -203,9 +203,9 @@ func TestKeyGuessesAreRateLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"refusals": 5}}).organization()
 	alice := o.as("alice", auth.Admin)
-	there := alice.one()
+	resources := alice.createResources()
 	guess := func(op operation, options ...option) answer {
-		return op.send(caller{organization: o, key: "pk_0000000000.guess"}, op.target(there, ""), op.anyBody(there), options...)
+		return op.send(caller{organization: o, key: "pk_0000000000.guess"}, op.target(resources, ""), op.validBody(resources), options...)
 	}
 	for i := range 5 {
 		if err := guess(operations[i%2*5]).checkProblem(401, "unauthorized", ""); err != nil {
@@ -222,7 +222,7 @@ func TestKeyGuessesAreRateLimitedByAddress(t *testing.T) {
 			continue
 		}
 		if after, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || after < 1 || after > 60 {
-			t.Errorf("%s: try again after %q seconds", op.id, got.header.Get("Retry-After"))
+			t.Errorf("%s: Retry-After is %q seconds", op.id, got.header.Get("Retry-After"))
 		}
 	}
 	o.call(http.MethodGet, "/api/me/", nil).wantProblem(429, "rate_limited", "")

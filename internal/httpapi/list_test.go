@@ -12,8 +12,8 @@ import (
 
 func idsOf(list []object) []string {
 	ids := make([]string, len(list))
-	for i, one := range list {
-		ids[i] = text(one, "id")
+	for i, item := range list {
+		ids[i] = text(item, "id")
 	}
 	return ids
 }
@@ -47,7 +47,7 @@ func TestListIsPagedByLimitAndOffset(t *testing.T) {
 	} {
 		list := alice.get("/api/conversations" + page.query)
 		if got := idsOf(objects(list, "conversations")); !slices.Equal(got, newestFirst[page.start:page.end]) || number(list, "total") != 103 {
-			t.Errorf("%q gives %d of %v", page.query, len(got), list["total"])
+			t.Errorf("%q returned %d of %v", page.query, len(got), list["total"])
 		}
 	}
 	for _, bad := range []string{"limit=0", "limit=101", "limit=-1", "offset=-1", "offset=1000001"} {
@@ -85,7 +85,7 @@ func TestListIsFilteredByChatbotAndStatus(t *testing.T) {
 	alice.call(http.MethodGet, "/api/conversations?bot_id=nobody", nil).wantProblem(404, "not_found", "")
 	// An agent lists their own conversations, too.
 	if list := o.as("staff", auth.Agent).get("/api/conversations"); number(list, "total") != 0 {
-		t.Errorf("the staff's: %v", list)
+		t.Errorf("the list of an agent: %v", list)
 	}
 }
 
@@ -102,7 +102,7 @@ func TestPagedListsEndAndHaveValidLinks(t *testing.T) {
 	}
 	empty := "/api/chatbots/" + text(admin.post("/api/chatbots/", object{"name": "Empty"}), "id") + "/faqs/"
 	if list := admin.get(empty); number(list, "count") != 0 || len(objects(list, "results")) != 0 || list["next"] != nil || list["previous"] != nil {
-		t.Errorf("page 1 of nothing: %v", list)
+		t.Errorf("page 1 of an empty list: %v", list)
 	}
 	admin.call(http.MethodGet, empty+"?page=2", nil).wantProblem(404, "not_found", "")
 
@@ -129,7 +129,7 @@ func TestPagedListsEndAndHaveValidLinks(t *testing.T) {
 			next = page["next"]
 		}
 		if !slices.Equal(walked, ids) || len(pages) != (count+1)/2 {
-			t.Errorf("%s: the walk over %d pages gives %v, want %v", path, len(pages), walked, ids)
+			t.Errorf("%s: following next over %d pages returned %v, want %v", path, len(pages), walked, ids)
 		}
 		var back []string
 		for previous := any(pages[len(pages)-1]); previous != nil; {
@@ -138,7 +138,7 @@ func TestPagedListsEndAndHaveValidLinks(t *testing.T) {
 			previous = page["previous"]
 		}
 		if !slices.Equal(back, ids) {
-			t.Errorf("%s: the walk back gives %v, want %v", path, back, ids)
+			t.Errorf("%s: following previous returned %v, want %v", path, back, ids)
 		}
 		admin.call(http.MethodGet, fmt.Sprintf("%s?pageSize=2&page=%d", path, len(pages)+1), nil).wantProblem(404, "not_found", "")
 		admin.call(http.MethodGet, path+"?page=1000000&pageSize=100", nil).wantProblem(404, "not_found", "")

@@ -13,18 +13,18 @@ import (
 	"parley/internal/auth"
 )
 
-// listening is a stream that is read event by event and can be disconnected after any of them.
-type listening struct {
+// streamListener is a stream that is read event by event and can be disconnected after any of them.
+type streamListener struct {
 	t      testing.TB
 	run    string
 	header http.Header
 	body   io.ReadCloser
 	lines  *bufio.Reader
-	heard  []event
+	events []event
 }
 
 // tryListen opens a stream and can be called by any goroutine. The caller must disconnect, or read to the end.
-func (c caller) tryListen(method, path string, body any, options ...option) (*listening, error) {
+func (c caller) tryListen(method, path string, body any, options ...option) (*streamListener, error) {
 	request, err := c.request(method, path, body, append([]option{withHeader("Authorization", "Api-Key "+c.key)}, options...)...)
 	if err != nil {
 		return nil, err
@@ -38,34 +38,34 @@ func (c caller) tryListen(method, path string, body any, options ...option) (*li
 		text, _ := io.ReadAll(response.Body)
 		return nil, fmt.Errorf("%s %s: %d %s", method, path, response.StatusCode, text)
 	}
-	return &listening{t: c.t, run: response.Header.Get("X-Run-Id"), header: response.Header, body: response.Body, lines: bufio.NewReader(response.Body)}, nil
+	return &streamListener{t: c.t, run: response.Header.Get("X-Run-Id"), header: response.Header, body: response.Body, lines: bufio.NewReader(response.Body)}, nil
 }
 
 // listen requests a streamed completion.
-func (c caller) listen(path string, body object) *listening {
+func (c caller) listen(path string, body object) *streamListener {
 	c.t.Helper()
 	l, err := c.tryListen(http.MethodPost, path, body)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.t.Cleanup(l.leave)
+	c.t.Cleanup(l.disconnect)
 	return l
 }
 
 // follow resumes the stream of a run.
-func (c caller) follow(run, query string, options ...option) *listening {
+func (c caller) follow(run, query string, options ...option) *streamListener {
 	c.t.Helper()
 	l, err := c.tryListen(http.MethodGet, "/api/runs/"+run+"/events/"+query, nil, options...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.t.Cleanup(l.leave)
+	c.t.Cleanup(l.disconnect)
 	return l
 }
 
 // tryNext reads the next event. It returns io.EOF after the last one.
-func (l *listening) tryNext() (event, error) {
-	var one event
+func (l *streamListener) tryNext() (event, error) {
+	var next event
 	for {
 		line, err := l.lines.ReadString('\n')
 		if err != nil {
@@ -74,14 +74,14 @@ func (l *listening) tryNext() (event, error) {
 		line = strings.TrimSuffix(line, "\n")
 		switch {
 		case strings.HasPrefix(line, "id: "):
-			one.id = strings.TrimPrefix(line, "id: ")
+			next.id = strings.TrimPrefix(line, "id: ")
 		case strings.HasPrefix(line, "data: "):
-			if err := json.Unmarshal([]byte(strings.TrimPrefix(line, "data: ")), &one.data); err != nil {
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(line, "data: ")), &next.data); err != nil {
 				return event{}, err
 			}
-		case line == "" && one.data != nil:
-			l.heard = append(l.heard, one)
-			return one, nil
+		case line == "" && next.data != nil:
+			l.events = append(l.events, next)
+			return next, nil
 		case line != "" && !strings.HasPrefix(line, ":"):
 			return event{}, fmt.Errorf("a line of the stream is %q", line)
 		}
@@ -89,47 +89,47 @@ func (l *listening) tryNext() (event, error) {
 }
 
 // next reads an event, and fails the test if there is none.
-func (l *listening) next() event {
+func (l *streamListener) next() event {
 	l.t.Helper()
-	one, err := l.tryNext()
+	received, err := l.tryNext()
 	if err != nil {
-		l.t.Fatalf("after %d events: %v", len(l.heard), err)
+		l.t.Fatalf("after %d events: %v", len(l.events), err)
 	}
-	return one
+	return received
 }
 
 // readTo reads until the text, appended to what the listener already has, is the wanted one.
-func (l *listening) readTo(held, want string) {
+func (l *streamListener) readTo(held, want string) {
 	l.t.Helper()
 	for held != want {
-		one := l.next().data
-		if one["reset"] == true {
+		data := l.next().data
+		if data["reset"] == true {
 			held = ""
 		}
-		if held += one["content"].(string); !strings.HasPrefix(want, held) || one["done"] == true {
-			l.t.Fatalf("the stream says %q, not %q: %v", held, want, l.heard)
+		if held += data["content"].(string); !strings.HasPrefix(want, held) || data["done"] == true {
+			l.t.Fatalf("the text of the stream is %q, want %q: %v", held, want, l.events)
 		}
 	}
 }
 
 // rest reads to the end of the stream and returns all of its events.
-func (l *listening) rest() []event {
+func (l *streamListener) rest() []event {
 	l.t.Helper()
 	for {
 		if _, err := l.tryNext(); errors.Is(err, io.EOF) {
-			l.leave()
-			return l.heard
+			l.disconnect()
+			return l.events
 		} else if err != nil {
-			l.t.Fatalf("after %d events: %v", len(l.heard), err)
+			l.t.Fatalf("after %d events: %v", len(l.events), err)
 		}
 	}
 }
 
-// leave disconnects.
-func (l *listening) leave() { l.body.Close() }
+// disconnect disconnects.
+func (l *streamListener) disconnect() { l.body.Close() }
 
-// slow returns a rule of n deltas that are some milliseconds apart, and their text.
-func slow(n, delay int) (rule object, whole string) {
+// slowRule returns a rule of n deltas that are some milliseconds apart, and their text.
+func slowRule(n, delay int) (rule object, whole string) {
 	deltas := make([]string, n)
 	for i := range deltas {
 		deltas[i] = []string{"One ", "字", "🙂 and ", "é", "two, "}[i%5]
@@ -137,13 +137,13 @@ func slow(n, delay int) (rule object, whole string) {
 	return object{"deltas": deltas, "delayMs": delay}, strings.Join(deltas, "")
 }
 
-// silent returns a rule whose reply writes its deltas and then neither continues nor ends.
-func silent(match string, deltas ...string) object {
+// silentRule returns a rule whose reply writes its deltas and then neither continues nor ends.
+func silentRule(match string, deltas ...string) object {
 	return object{"match": match, "deltas": append([]string{}, deltas...), "silentAfter": len(deltas)}
 }
 
-// startWith creates a conversation with a bot.
-func (c caller) startWith(slug string) string {
+// startConversationWith creates a conversation with a bot.
+func (c caller) startConversationWith(slug string) string {
 	c.t.Helper()
 	return text(c.post("/api/conversations/start", object{"bot_id": slug}), "conversation_id")
 }
@@ -154,8 +154,8 @@ func (c caller) cancel(run string) object {
 	return c.call(http.MethodPost, "/api/runs/"+run+"/cancel/", nil).wantStatus(http.StatusOK)
 }
 
-// messageOf returns the stored reply of a run.
-func (c caller) messageOf(run string) object {
+// storedReply returns the stored reply of a run.
+func (c caller) storedReply(run string) object {
 	c.t.Helper()
 	return c.get("/api/messages/" + text(c.get("/api/runs/"+run+"/"), "messageId") + "/")
 }
@@ -164,5 +164,5 @@ func (c caller) messageOf(run string) object {
 func scriptedCaller(t testing.TB, rules ...object) (alice caller, completions string) {
 	t.Helper()
 	o := serve(t).organization()
-	return o.as("alice", auth.Chat, auth.RecordsRead), o.scripted("s", rules...)
+	return o.as("alice", auth.Chat, auth.RecordsRead), o.createScriptedBot("s", rules...)
 }

@@ -59,7 +59,7 @@ func TestPutAndPathsOfMaiAgentReachOperations(t *testing.T) {
 func TestExportsFollowAcceptLanguage(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	path := "/api/chatbots/parley/records/export/?startDate=" + days["startDate"] + "&endDate=" + days["endDate"]
+	path := "/api/chatbots/parley/records/export/?startDate=" + dayParameters["startDate"] + "&endDate=" + dayParameters["endDate"]
 	for _, want := range []struct {
 		accepted, query string
 		isChinese       bool

@@ -13,15 +13,15 @@ import (
 
 // credential is a way to authenticate: a key with one scope, an expired key, a client token or a ticket.
 type credential struct {
-	name    string
-	scope   auth.Scope // the scopes of the key, or of the key that made the token or ticket
-	purpose string     // the kind of the client token
-	isEnded bool
-	asks    func(op operation) option
+	name      string
+	scope     auth.Scope // the scopes of the key, or of the key that made the token or ticket
+	tokenKind string     // the kind of the client token
+	isEnded   bool
+	asks      func(op operation) option
 }
 
 // credentials returns one credential of each kind, all of one user. The tokens are bound to the resources in own.
-func (o organization) credentials(user string, own things) []credential {
+func (o organization) credentials(user string, own resourceIDs) []credential {
 	o.t.Helper()
 	header := func(value string) func(operation) option {
 		return func(operation) option { return withHeader("Authorization", value) }
@@ -45,9 +45,9 @@ func (o organization) credentials(user string, own things) []credential {
 	for purpose, body := range map[string]object{
 		"conversation": {"conversation": own["conversations"]}, "contact": {"contact": own["contacts"]}, "chatbot": {"chatbot": own["chatbots"], "contact": own["contacts"]},
 	} {
-		all = append(all, credential{name: "token " + purpose, scope: auth.Chat, purpose: purpose, asks: header("Bearer " + maker.token(body))})
+		all = append(all, credential{name: "token " + purpose, scope: auth.Chat, tokenKind: purpose, asks: header("Bearer " + maker.token(body))})
 	}
-	slices.SortStableFunc(all, func(a, b credential) int { return strings.Compare(a.purpose, b.purpose) })
+	slices.SortStableFunc(all, func(a, b credential) int { return strings.Compare(a.tokenKind, b.tokenKind) })
 	return append(all, credential{name: "ticket", scope: auth.Chat, asks: func(op operation) option {
 		ticket := text(maker.post("/api/ws-tickets/", object{}), "ticket")
 		if op.id != "connect" {
@@ -62,21 +62,21 @@ func (o organization) credentials(user string, own things) []credential {
 	}})
 }
 
-// answerFor returns what the document declares for a request with a credential, depending on whose resources the
+// expectedAnswer returns what the document declares for a request with a credential, depending on whose resources the
 // request names: the caller's own, a colleague's, another organization's or unknown ones.
-func (op operation) answerFor(who credential, whose string, named []string) string {
-	isBound, isStaff := who.purpose != "", who.scope == auth.Agent || who.scope == auth.Admin
+func (op operation) expectedAnswer(who credential, whose string, named []string) string {
+	isBound, isStaff := who.tokenKind != "", who.scope == auth.Agent || who.scope == auth.Admin
 	owned := slices.ContainsFunc(named, func(kind string) bool { return slices.Contains(ownedByUsers, kind) })
 	switch {
 	case who.isEnded || who.name == "ticket" && op.id != "connect":
 		return "401"
-	case len(op.scopes) > 0 && who.scope != auth.Admin && !slices.Contains(op.scopes, string(who.scope)), isBound && !op.acceptsToken(who.purpose):
+	case len(op.scopes) > 0 && who.scope != auth.Admin && !slices.Contains(op.scopes, string(who.scope)), isBound && !op.acceptsToken(who.tokenKind):
 		return "403"
 	case whose == "own" || len(named) == 0:
 		return "2xx"
 	case whose == "colleague's" && owned && !isStaff:
 		return "403"
-	case whose == "colleague's" && isBound && (who.purpose != "contact" || slices.Contains(named, "contacts")):
+	case whose == "colleague's" && isBound && (who.tokenKind != "contact" || slices.Contains(named, "contacts")):
 		return "403"
 	case whose == "colleague's":
 		return "2xx"
@@ -86,12 +86,12 @@ func (op operation) answerFor(who credential, whose string, named []string) stri
 	return "404"
 }
 
-// named returns the kinds of resources whose IDs a request contains. A record has the ID of its run, and belongs to
+// namedKinds returns the kinds of resources whose IDs a request contains. A record has the ID of its run, and belongs to
 // no user.
-func named(all things, path string, body any) []string {
+func namedKinds(ids resourceIDs, path string, body any) []string {
 	request := path + string(must(json.Marshal(body)))
 	var kinds []string
-	for kind, id := range all {
+	for kind, id := range ids {
 		if kind == "problems" || kind == "runs" && strings.Contains(path, "/records/") {
 			continue
 		}
@@ -109,38 +109,38 @@ func TestTheMatrixMatchesTheDocument(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
-	foreign := s.organization().as("owner", auth.Admin).one()
+	foreign := s.organization().as("owner", auth.Admin).createResources()
 	manager := o.as("manager", auth.Admin)
-	world := func(user string) things {
-		all := o.as(user, auth.Agent).tokenTarget("", "")
-		all["faqs"] = text(manager.post("/api/chatbots/"+all["chatbots"]+"/faqs/", object{"question": "Where?", "answer": "Here."}), "id")
-		all["api-keys"] = text(manager.post("/api/api-keys/", object{"name": "Spare"}), "id")
-		all["records"] = all["runs"]
-		return all
+	createFor := func(user string) resourceIDs {
+		credentials := o.as(user, auth.Agent).tokenTarget("", "")
+		credentials["faqs"] = text(manager.post("/api/chatbots/"+credentials["chatbots"]+"/faqs/", object{"question": "Where?", "answer": "Here."}), "id")
+		credentials["api-keys"] = text(manager.post("/api/api-keys/", object{"name": "Spare"}), "id")
+		credentials["records"] = credentials["runs"]
+		return credentials
 	}
 	var table strings.Builder
 	cells := 0
-	own := world("me")
-	all := o.credentials("me", own)
-	worlds := map[string]things{"own": own, "colleague's": world("colleague"), "another's": foreign, "nobody's": nothing()}
+	own := createFor("me")
+	credentials := o.credentials("me", own)
+	owners := map[string]resourceIDs{"own": own, "colleague's": createFor("colleague"), "another's": foreign, "nobody's": unknownIDs()}
 	fmt.Fprintf(&table, "each cell: own, a colleague's, another organization's, nobody's\n%-24s", "")
-	for _, who := range all {
-		fmt.Fprintf(&table, " %-19s", who.name)
+	for _, credential := range credentials {
+		fmt.Fprintf(&table, " %-19s", credential.name)
 	}
 	for _, op := range operations {
 		if !op.isSecured {
 			continue
 		}
 		fmt.Fprintf(&table, "\n%-24s", op.id)
-		for i := range all {
-			who := all[i]
+		for i := range credentials {
+			credential := credentials[i]
 			var row []string
 			for _, whose := range []string{"own", "colleague's", "another's", "nobody's"} {
-				there := worlds[whose]
-				path := op.target(there, op.filter(there))
-				body := op.inConversation(op.anyBody(there), there)
-				want := op.answerFor(who, whose, named(there, path, body))
-				got := op.send(caller{organization: o}, path, body, who.asks(op))
+				resources := owners[whose]
+				path := op.target(resources, op.filter(resources))
+				body := op.inConversation(op.validBody(resources), resources)
+				want := op.expectedAnswer(credential, whose, namedKinds(resources, path, body))
+				got := op.send(caller{organization: o}, path, body, credential.asks(op))
 				if op.id == "batchConversations" && got.status == http.StatusOK {
 					got = got.firstResult()
 				}
@@ -150,11 +150,11 @@ func TestTheMatrixMatchesTheDocument(t *testing.T) {
 					is = "2xx"
 				}
 				if row = append(row, is); is != want {
-					t.Errorf("%s with %s, of %s: %s, want %s: %s", op.id, who.name, whose, is, want, got.body)
+					t.Errorf("%s with %s, of %s: %s, want %s: %s", op.id, credential.name, whose, is, want, got.body)
 				}
 				if op.method == http.MethodDelete && is == "2xx" {
-					worlds[whose] = world(map[string]string{"own": "me", "colleague's": "colleague"}[whose])
-					all = o.credentials("me", worlds["own"]) // the token's target was deleted
+					owners[whose] = createFor(map[string]string{"own": "me", "colleague's": "colleague"}[whose])
+					credentials = o.credentials("me", owners["own"]) // the token's target was deleted
 				}
 			}
 			fmt.Fprintf(&table, " %-19s", strings.Join(row, " "))

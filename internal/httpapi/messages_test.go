@@ -41,7 +41,7 @@ func TestCreatedMessageIsTheSameInEveryResponse(t *testing.T) {
 		"listMessages of all":          objects(alice.get("/api/messages/"), "results")[1],
 	} {
 		if fmt.Sprint(got) != fmt.Sprint(made) {
-			t.Errorf("%s shows %v, made was %v", where, got, made)
+			t.Errorf("%s returned %v, created was %v", where, got, made)
 		}
 	}
 	// The reply refers to its run and its sources, and its sender is the bot.
@@ -62,7 +62,7 @@ func TestEmptyMessagesAreStoredWithoutAReply(t *testing.T) {
 	id := alice.startConversation()
 	for i, body := range []object{{}, {"content": ""}, {"content": " \u3000\n"}, {"attachments": []object{}}, {"canvas": nil}, {"contentPayload": object{"a": 1}}} {
 		body["conversation"] = id
-		if made := alice.post("/api/messages/", body); made["runId"] != nil || number(made, "seq") != i+1 || made["content"] != or(body["content"], "") {
+		if made := alice.post("/api/messages/", body); made["runId"] != nil || number(made, "seq") != i+1 || made["content"] != orDefault(body["content"], "") {
 			t.Errorf("%v: %v", body, made)
 		}
 	}
@@ -82,7 +82,7 @@ func TestEmptyMessagesAreStoredWithoutAReply(t *testing.T) {
 	}
 }
 
-func or(value, instead any) any {
+func orDefault(value, instead any) any {
 	if value == nil {
 		return instead
 	}
@@ -127,7 +127,7 @@ func TestTextsAreReturnedUnchanged(t *testing.T) {
 	} {
 		sent := alice.sendMessage(id, content)
 		if got := alice.get("/api/messages/" + text(sent, "message_id") + "/")["content"]; got != content {
-			t.Errorf("%.40q came back as %.40q", content, got)
+			t.Errorf("%.40q was returned as %.40q", content, got)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"parley/internal/auth"
 )
 
-// habit is a behavior of a model server, and the expected outcome.
-type habit struct {
+// modelBehavior is a behavior of a model server, and the expected outcome.
+type modelBehavior struct {
 	answer http.HandlerFunc
 	text   string // empty: no message is stored
 	finish string // error: the reply fails
@@ -27,9 +27,9 @@ type habit struct {
 }
 
 const (
-	habitHello  = `data: {"choices":[{"index":0,"delta":{"content":"Hello"}}]}` + "\n\n"
-	habitFinish = `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
-	habitDone   = "data: [DONE]\n\n"
+	helloEvent  = `data: {"choices":[{"index":0,"delta":{"content":"Hello"}}]}` + "\n\n"
+	finishEvent = `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
+	doneEvent   = "data: [DONE]\n\n"
 )
 
 func says(body string) http.HandlerFunc {
@@ -38,7 +38,7 @@ func says(body string) http.HandlerFunc {
 
 // ends streams a text with a finish reason, which is given as JSON.
 func ends(reason string) http.HandlerFunc {
-	return says(habitHello + `data: {"choices":[{"index":0,"delta":{},"finish_reason":` + reason + `}]}` + "\n\n" + habitDone)
+	return says(helloEvent + `data: {"choices":[{"index":0,"delta":{},"finish_reason":` + reason + `}]}` + "\n\n" + doneEvent)
 }
 
 // deltas streams deltas, each a JSON object.
@@ -47,7 +47,7 @@ func deltas(list ...string) http.HandlerFunc {
 	for _, delta := range list {
 		body.WriteString(`data: {"choices":[{"index":0,"delta":` + delta + `}]}` + "\n\n")
 	}
-	return says(body.String() + habitFinish + habitDone)
+	return says(body.String() + finishEvent + doneEvent)
 }
 
 func refuses(status int, body string, header ...string) http.HandlerFunc {
@@ -68,7 +68,7 @@ func refusesWith(words string, status int, body string) http.HandlerFunc {
 			refuses(status, body)(w, r)
 			return
 		}
-		says(habitHello+habitFinish+habitDone)(w, r)
+		says(helloEvent+finishEvent+doneEvent)(w, r)
 	}
 }
 
@@ -79,28 +79,28 @@ func compressed(encoding string) http.HandlerFunc {
 		if encoding == "gzip" {
 			out = gzip.NewWriter(w)
 		}
-		_, _ = io.WriteString(out, habitHello+habitFinish+habitDone)
+		_, _ = io.WriteString(out, helloEvent+finishEvent+doneEvent)
 		_ = out.Close()
 	}
 }
 
-func answered(answer http.HandlerFunc, text, finish string) habit {
-	return habit{answer: answer, text: text, finish: finish}
+func answered(answer http.HandlerFunc, text, finish string) modelBehavior {
+	return modelBehavior{answer: answer, text: text, finish: finish}
 }
 
-func hello(answer http.HandlerFunc) habit { return answered(answer, "Hello", "stop") }
+func hello(answer http.HandlerFunc) modelBehavior { return answered(answer, "Hello", "stop") }
 
-func adapted(words string, status int, body string, asked int) habit {
-	return habit{answer: refusesWith(words, status, body), text: "Hello", finish: "stop", asked: asked}
+func adapted(words string, status int, body string, asked int) modelBehavior {
+	return modelBehavior{answer: refusesWith(words, status, body), text: "Hello", finish: "stop", asked: asked}
 }
 
-func failed(answer http.HandlerFunc, status int, detail string, isOver bool) habit {
-	return habit{answer: answer, finish: "error", status: status, detail: detail, isOver: isOver}
+func failed(answer http.HandlerFunc, status int, detail string, isOver bool) modelBehavior {
+	return modelBehavior{answer: answer, finish: "error", status: status, detail: detail, isOver: isOver}
 }
 
 const unanswered = "Sorry, I have no answer to that."
 
-var habits = map[string]habit{
+var modelBehaviors = map[string]modelBehavior{
 	"Mistral refuses stream_options":      adapted(`"stream_options"`, 422, `{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}`, 2),
 	"old Azure refuses stream_options":    adapted(`"stream_options"`, 400, `{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"invalid_request_error"}}`, 2),
 	"a refusal of extras without words":   adapted(`"stream_options"`, 400, ``, 2),
@@ -127,11 +127,11 @@ var habits = map[string]habit{
 	"a surrogate pair over two chunks":    answered(deltas(`{"content":"a\ud83d"}`, `{"content":"\ude00b"}`), "a😀b", "stop"),
 	"half a surrogate pair":               answered(deltas(`{"content":"a\ud83d"}`), "a\ufffd", "stop"),
 	"bytes of a character over chunks":    answered(deltas("{\"content\":\"a\xf0\x9f\"}", "{\"content\":\"\x98\x80b\"}"), "a😀b", "stop"),
-	"no [DONE], no space, CRLF and a BOM": hello(says("\ufeff: hi\r\n\r\n" + strings.ReplaceAll(strings.ReplaceAll(habitHello+habitFinish, "data: ", "data:"), "\n", "\r\n"))),
+	"no [DONE], no space, CRLF and a BOM": hello(says("\ufeff: hi\r\n\r\n" + strings.ReplaceAll(strings.ReplaceAll(helloEvent+finishEvent, "data: ", "data:"), "\n", "\r\n"))),
 	"gzip":                                hello(compressed("gzip")),
 	"deflate":                             hello(compressed("deflate")),
-	"odd values where they do not matter": hello(says(`data: {"id":7,"created":"now","object":null,"model":5,"system_fingerprint":{},"error":"","choices":[null,{"index":"0","delta":{"role":3,"content":"Hello"},"logprobs":"x","finish_reason":false}],"usage":[]}` + "\n\n" + habitFinish)),
-	"usage in floats and strings":         {answer: says(habitHello + habitFinish + `data: {"choices":[],"usage":{"prompt_tokens":5.0,"completion_tokens":"2","prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":{"reasoning_tokens":1}}}` + "\n\n" + habitDone), text: "Hello", finish: "stop", usage: object{"promptTokens": 5, "completionTokens": 2, "totalTokens": 7, "cachedTokens": 3, "reasoningTokens": 1}},
+	"odd values where they do not matter": hello(says(`data: {"id":7,"created":"now","object":null,"model":5,"system_fingerprint":{},"error":"","choices":[null,{"index":"0","delta":{"role":3,"content":"Hello"},"logprobs":"x","finish_reason":false}],"usage":[]}` + "\n\n" + finishEvent)),
+	"usage in floats and strings":         {answer: says(helloEvent + finishEvent + `data: {"choices":[],"usage":{"prompt_tokens":5.0,"completion_tokens":"2","prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":{"reasoning_tokens":1}}}` + "\n\n" + doneEvent), text: "Hello", finish: "stop", usage: object{"promptTokens": 5, "completionTokens": 2, "totalTokens": 7, "cachedTokens": 3, "reasoningTokens": 1}},
 	"finish reason null":                  hello(ends(`null`)),
 	"finish reason empty":                 hello(ends(`""`)),
 	"finish reason eos":                   hello(ends(`"eos"`)),
@@ -144,12 +144,12 @@ var habits = map[string]habit{
 	"text and a tool call":                hello(ends(`"tool_calls"`)),
 	"a filter that leaves nothing":        answered(says(`data: {"choices":[{"delta":{},"finish_reason":"content_filter"}]}`+"\n\n"), unanswered, "content_filter"),
 	"a tool call alone":                   failed(says(`data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f"}}]},"finish_reason":"tool_calls"}]}`+"\n\n"), 502, "called a tool", true),
-	"only [DONE]":                         failed(says(habitDone), 502, "could not be read", false),
-	"empty choices":                       failed(says(`data: {"choices":[]}`+"\n\n"+habitDone), 502, "could not be read", false),
-	"choices null":                        failed(says(`data: {"choices":null}`+"\n\n"+habitDone), 502, "could not be read", false),
-	"only a usage":                        failed(says(`data: {"choices":[],"usage":{"prompt_tokens":5}}`+"\n\n"+habitDone), 502, "could not be read", false),
-	"vLLM's error in a stream":            failed(says(`data: {"object":"error","message":"no"}`+"\n\n"+habitDone), 502, "reported an error", false),
-	"an error by the name of its event":   failed(says("event: error\ndata: {\"message\":\"no\"}\n\n"+habitDone), 502, "reported an error", false),
+	"only [DONE]":                         failed(says(doneEvent), 502, "could not be read", false),
+	"empty choices":                       failed(says(`data: {"choices":[]}`+"\n\n"+doneEvent), 502, "could not be read", false),
+	"choices null":                        failed(says(`data: {"choices":null}`+"\n\n"+doneEvent), 502, "could not be read", false),
+	"only a usage":                        failed(says(`data: {"choices":[],"usage":{"prompt_tokens":5}}`+"\n\n"+doneEvent), 502, "could not be read", false),
+	"vLLM's error in a stream":            failed(says(`data: {"object":"error","message":"no"}`+"\n\n"+doneEvent), 502, "reported an error", false),
+	"an error by the name of its event":   failed(says("event: error\ndata: {\"message\":\"no\"}\n\n"+doneEvent), 502, "reported an error", false),
 	"a bad gzip":                          failed(refuses(200, "\x1f\x8bnot gzip at all", "Content-Encoding", "gzip"), 502, "could not be read", false),
 	"a wrong key":                         failed(refuses(401, `{"error":{"code":"invalid_api_key"}}`), 502, "API key", true),
 	"forbidden":                           failed(refuses(403, ``), 502, "API key", true),
@@ -172,7 +172,7 @@ func TestModelServerVariantsAreSupported(t *testing.T) {
 	o := serve(t).organization()
 	o.expectFailures()
 	admin := o.as("admin", auth.Admin)
-	for name, h := range habits {
+	for name, h := range modelBehaviors {
 		t.Run(name, func(t *testing.T) {
 			requests := 0
 			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -185,11 +185,11 @@ func TestModelServerVariantsAreSupported(t *testing.T) {
 				"model": object{"baseUrl": upstream.URL, "name": "small", "temperature": 0.2, "parameters": object{"max_tokens": 100}},
 			})
 			path := "/api/chatbots/" + text(made, "id")
-			got := admin.call(http.MethodPost, path+"/completions/", asking("Hello?", false))
+			got := admin.call(http.MethodPost, path+"/completions/", completionBody("Hello?", false))
 			if want := max(h.asked, 1); requests != want {
 				t.Errorf("got %d requests, want %d", requests, want)
 			}
-			records := objects(admin.get(path+"/records/"+around("")), "results")
+			records := objects(admin.get(path+"/records/"+withDays("")), "results")
 			if len(records) != 1 {
 				t.Fatalf("got records %v", records)
 			}
@@ -222,7 +222,7 @@ func TestRetryAfterOfModelServersIsPassedOn(t *testing.T) {
 	o := serve(t).organization()
 	o.expectFailures()
 	o.withModel(serveModel(t, refuses(429, `{}`, "Retry-After", "30")))
-	got := o.as("alice", auth.Chat).call(http.MethodPost, completions, asking("Hello?", false))
+	got := o.as("alice", auth.Chat).call(http.MethodPost, completions, completionBody("Hello?", false))
 	problem := got.wantProblem(502, "upstream_failed", "")
 	if got.header.Get("Retry-After") != "30" || got.header.Get("X-Should-Retry") != "false" || !sameJSON(t, problem["retry_after"], 30) {
 		t.Errorf("got Retry-After %q, %v", got.header.Get("Retry-After"), problem)

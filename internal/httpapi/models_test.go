@@ -54,8 +54,8 @@ func (m *modelServer) last() (messages []object, authorization string) {
 	return objects(m.asked[n], "messages"), m.keys[n]
 }
 
-// goodDay streams a reply in two deltas.
-func goodDay(w http.ResponseWriter, _ *http.Request) {
+// streamGoodDay streams a reply in two deltas.
+func streamGoodDay(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	for _, data := range []string{
 		`{"choices":[{"index":0,"delta":{"role":"assistant","content":null}}]}`,
@@ -90,13 +90,13 @@ func TestModelRepliesAreStreamedAndStored(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
 	o := serveWith(t, settings{log: &log}).organization()
-	upstream := serveModel(t, goodDay)
+	upstream := serveModel(t, streamGoodDay)
 	admin := o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 	wanted := object{"promptTokens": 120, "completionTokens": 7, "totalTokens": 127}
 
-	plain := alice.call(http.MethodPost, completions, asking(question, false)).wantStatus(200)
-	content, last := joined(t, alice.call(http.MethodPost, completions, asking(question, true)).events())
+	plain := alice.call(http.MethodPost, completions, completionBody(question, false)).wantStatus(200)
+	content, last := checkStream(t, alice.call(http.MethodPost, completions, completionBody(question, true)).events())
 	for form, got := range map[string]object{"JSON": plain, "stream": last} {
 		cited := objects(got, "citations")
 		nodes := objects(got, "citationNodes")
@@ -108,15 +108,15 @@ func TestModelRepliesAreStreamedAndStored(t *testing.T) {
 		}
 	}
 	if plain["content"] != "Good day 您好" || content != "Good day 您好" {
-		t.Errorf("answered %v, streamed %q", plain["content"], content)
+		t.Errorf("the response is %v, the stream %q", plain["content"], content)
 	}
 	messages, authorization := upstream.last()
 	system := text(messages[0], "content")
 	if authorization != "Bearer "+modelKey || len(messages) != 2 || !strings.HasPrefix(system, "Be brief.\n\n") || !strings.Contains(system, "1. "+question+"\n"+longAnswer) {
-		t.Errorf("it was asked %v with %s", messages, authorization)
+		t.Errorf("the model was sent %v with %s", messages, authorization)
 	}
 
-	record := objects(admin.records(""), "results")[0]
+	record := objects(admin.listRecords(""), "results")[0]
 	if record["outputMessage"] != "Good day 您好" || !strings.Contains(text(record, "context"), longAnswer) || record["replyTime"] == nil {
 		t.Errorf("the record: %v", record)
 	}
@@ -126,10 +126,10 @@ func TestModelRepliesAreStreamedAndStored(t *testing.T) {
 	}
 	var shown string
 	if err := o.sql.QueryRow(t.Context(), "SELECT encode(model_key, 'escape') || model FROM bots WHERE model IS NOT NULL").Scan(&shown); err != nil || strings.Contains(shown, modelKey) {
-		t.Errorf("the database has the key, or %v", err)
+		t.Errorf("the database contains the key in plain text, or the query failed: %v", err)
 	}
 	if strings.Contains(log.String(), modelKey) {
-		t.Error("the log tells the key")
+		t.Error("the log contains the key")
 	}
 }
 
@@ -137,7 +137,7 @@ func TestModelRepliesAreStreamedAndStored(t *testing.T) {
 func TestModelsReceiveTheConversation(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	upstream := serveModel(t, goodDay)
+	upstream := serveModel(t, streamGoodDay)
 	o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 	conversation := alice.startConversation()
@@ -158,12 +158,12 @@ func TestModelsReceiveTheConversation(t *testing.T) {
 		}},
 	}
 	if !sameJSON(t, messages, want) {
-		t.Errorf("it was asked %v", messages)
+		t.Errorf("the model was sent %v", messages)
 	}
 	alice.ask(conversation, "And?")
 	messages, _ = upstream.last()
 	if last := len(messages) - 1; last != 5 || messages[last]["content"] != "And?" || messages[3]["content"] != "What is this?\n[attached: image \"cat.png\"]\n[attached: other \"b.pdf\"]" {
-		t.Errorf("then it was asked %v", messages)
+		t.Errorf("then the model was sent %v", messages)
 	}
 }
 
@@ -175,7 +175,7 @@ func TestQueuedQuestionsIncludeEarlierReplies(t *testing.T) {
 	upstream := serveModel(t, func(w http.ResponseWriter, r *http.Request) {
 		arrived <- struct{}{}
 		<-goOn
-		goodDay(w, r)
+		streamGoodDay(w, r)
 	})
 	o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
@@ -193,7 +193,7 @@ func TestQueuedQuestionsIncludeEarlierReplies(t *testing.T) {
 		{"role": "user", "content": "Two?"},
 	}
 	if !sameJSON(t, messages, want) {
-		t.Errorf("it was asked %v", messages)
+		t.Errorf("the model was sent %v", messages)
 	}
 }
 
@@ -224,7 +224,7 @@ func TestCancelAbortsTheRequestToTheModelServer(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal("the model server was not left")
+		t.Fatal("the request to the model server was not aborted")
 	}
 	if done := alice.awaitRun(run); done["state"] != "cancelled" {
 		t.Errorf("the run: %v", done)
@@ -241,33 +241,33 @@ func TestModelServerErrorsAreNotExposed(t *testing.T) {
 	admin := o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 
-	refused := alice.call(http.MethodPost, completions, asking("Hello?", false))
+	refused := alice.call(http.MethodPost, completions, completionBody("Hello?", false))
 	refused.wantProblem(502, "upstream_failed", "")
-	streamed := alice.call(http.MethodPost, completions, asking("Hello?", true))
-	_, last := joined(t, streamed.events())
+	streamed := alice.call(http.MethodPost, completions, completionBody("Hello?", true))
+	_, last := checkStream(t, streamed.events())
 	if problem, _ := last["error"].(object); problem["error"] != "upstream_failed" || last["finishReason"] != "error" {
 		t.Errorf("streamed %v", last)
 	}
 	run := alice.call(http.MethodGet, "/api/runs/"+streamed.header.Get("X-Run-Id")+"/", nil)
-	record := admin.call(http.MethodGet, "/api/chatbots/parley/records/"+around(""), nil)
+	record := admin.call(http.MethodGet, "/api/chatbots/parley/records/"+withDays(""), nil)
 	for _, got := range []answer{refused, streamed, run, record} {
 		if body := string(got.body); strings.Contains(body, modelWords) || strings.Contains(body, modelKey) {
-			t.Errorf("%s tells %s", got.request, body)
+			t.Errorf("%s exposes %s", got.request, body)
 		}
 	}
 	if said := log.String(); !strings.Contains(said, "type auth, code bad_key") || strings.Contains(said, modelWords) || strings.Contains(said, modelKey) {
-		t.Errorf("the log lacks the cause, or tells the server's words or the key: %s", said)
+		t.Errorf("the log lacks the cause, or contains the server's message or the key: %s", said)
 	}
 }
 
 func TestStatisticsCountTokensOfModels(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	admin := o.withModel(serveModel(t, goodDay))
+	admin := o.withModel(serveModel(t, streamGoodDay))
 	for range 3 {
-		admin.call(http.MethodPost, completions, asking(question, false)).wantStatus(200)
+		admin.call(http.MethodPost, completions, completionBody(question, false)).wantStatus(200)
 	}
-	totals := admin.get("/api/chatbots/parley/statistics/" + around(""))["totals"].(object)
+	totals := admin.get("/api/chatbots/parley/statistics/" + withDays(""))["totals"].(object)
 	if number(totals, "promptTokens") != 360 || number(totals, "completionTokens") != 21 {
 		t.Errorf("%v", totals)
 	}

@@ -22,7 +22,7 @@ func TestModelSettingsLifecycle(t *testing.T) {
 	once := withHeader("Idempotency-Key", "once")
 	made := admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": full}, once)
 	if again := admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": full}, once); !sameJSON(t, again, made) {
-		t.Errorf("the repeat is answered %v", again)
+		t.Errorf("the repeat received %v", again)
 	}
 	want := object{
 		"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "parameters": full["parameters"], "hasApiKey": true,
@@ -69,7 +69,7 @@ func TestModelSettingsLifecycle(t *testing.T) {
 	}
 	admin.call(http.MethodPatch, "/api/chatbots/m/", object{"engine": "openai"}).wantProblem(400, "invalid_request", "/model")
 	if changed := admin.patch("/api/chatbots/m/", object{"engine": "openai", "model": object{"baseUrl": base, "name": "small"}}); changed["model"].(object)["hasApiKey"] != false {
-		t.Errorf("the key of before is there: %v", changed)
+		t.Errorf("the previous key is still set: %v", changed)
 	}
 }
 
@@ -108,14 +108,14 @@ func TestModelKeyIsBoundToItsChatbot(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()
-	upstream := serveModel(t, goodDay)
+	upstream := serveModel(t, streamGoodDay)
 	admin := o.withModel(upstream)
 	admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": object{"baseUrl": upstream.URL, "name": "small"}})
 	if _, err := o.sql.Exec(t.Context(), "UPDATE bots SET model_key = (SELECT model_key FROM bots WHERE slug = 'parley') WHERE slug = 'm'"); err != nil {
 		t.Fatal(err)
 	}
-	got := admin.call(http.MethodPost, "/api/chatbots/m/completions/", asking("Hello?", false)).wantProblem(500, "internal", "")
+	got := admin.call(http.MethodPost, "/api/chatbots/m/completions/", completionBody("Hello?", false)).wantProblem(500, "internal", "")
 	if !strings.Contains(text(got, "detail"), "set again") || len(upstream.asked) != 0 {
-		t.Errorf("%v, asked %v", got, upstream.asked)
+		t.Errorf("%v, the model was sent %v", got, upstream.asked)
 	}
 }

@@ -14,7 +14,7 @@ func TestChatCompletionsHaveAliases(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, path := range []string{"/api/v1/chat/completions", "/api/chat/completions", "/api/v1/chat/completions/"} {
-		answer := alice.call(http.MethodPost, path, chatting(question)).wantStatus(200)
+		answer := alice.call(http.MethodPost, path, chatBody(question)).wantStatus(200)
 		if said := objects(answer, "choices")[0]["message"].(object)["content"]; said != longAnswer {
 			t.Errorf("%s: %v", path, answer)
 		}

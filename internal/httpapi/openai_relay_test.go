@@ -33,7 +33,7 @@ const relayRequest = `{
 func TestStatelessRequestsArePassedOn(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	upstream := serveModel(t, goodDay)
+	upstream := serveModel(t, streamGoodDay)
 	alice := o.withModel(upstream)
 	alice.patch("/api/chatbots/parley/", object{"model": object{
 		"baseUrl": upstream.URL + "/v1", "name": "small", "temperature": 0.1, "parameters": object{"max_tokens": 1, "top_k": 3},
@@ -50,10 +50,10 @@ func TestStatelessRequestsArePassedOn(t *testing.T) {
 	if !sameJSON(t, got, want) {
 		for name := range want {
 			if !sameJSON(t, got[name], want[name]) {
-				t.Errorf("%s: the model server was asked %v, want %v", name, got[name], want[name])
+				t.Errorf("%s: the model server received %v, want %v", name, got[name], want[name])
 			}
 		}
-		t.Errorf("the model server was asked %d fields, want %d", len(got), len(want))
+		t.Errorf("the model server received %d fields, want %d", len(got), len(want))
 	}
 
 	// A long history with a long text is passed on completely.
@@ -62,17 +62,17 @@ func TestStatelessRequestsArePassedOn(t *testing.T) {
 		said = append(said, "Turn after turn")
 	}
 	said = append(said, strings.Repeat("words ", 20_000)+"summarize please")
-	alice.chat(chatting(said...))
+	alice.completeChat(chatBody(said...))
 	if messages, _ := upstream.last(); len(messages) != 122 || text(messages[121], "content") != said[120] {
 		t.Errorf("%d messages arrived", len(messages))
 	}
 	// An image of some megabytes is passed on, too.
 	image := "data:image/png;base64," + strings.Repeat("A", 6<<20)
-	alice.chat(object{"model": "parley", "messages": []any{object{"role": "user", "content": []any{object{"type": "image_url", "image_url": object{"url": image}}}}}})
+	alice.completeChat(object{"model": "parley", "messages": []any{object{"role": "user", "content": []any{object{"type": "image_url", "image_url": object{"url": image}}}}}})
 	if messages, _ := upstream.last(); objects(messages[1], "content")[0]["image_url"].(object)["url"] != image {
 		t.Error("the image did not arrive")
 	}
-	alice.call(http.MethodPost, chatCompletions, chatting(strings.Repeat("A", 20<<20))).wantProblem(413, "too_large", "")
+	alice.call(http.MethodPost, chatCompletions, chatBody(strings.Repeat("A", 20<<20))).wantProblem(413, "too_large", "")
 }
 
 // toolCalls streams two tool calls in several deltas.
@@ -95,7 +95,7 @@ func TestToolCallsAreReturned(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.withModel(serveModel(t, toolCalls))
-	answer := alice.call(http.MethodPost, chatCompletions, chatting("Weather?")).wantStatus(200)
+	answer := alice.call(http.MethodPost, chatCompletions, chatBody("Weather?")).wantStatus(200)
 	if id := text(answer, "id"); !strings.HasPrefix(id, "chatcmpl-") {
 		t.Errorf("the id is %s", id)
 	}
@@ -109,7 +109,7 @@ func TestToolCallsAreReturned(t *testing.T) {
 		t.Errorf("%v", answer)
 	}
 
-	events, isDone := alice.call(http.MethodPost, chatCompletions, streaming(chatting("Weather?"))).chunks()
+	events, isDone := alice.call(http.MethodPost, chatCompletions, asStream(chatBody("Weather?"))).chunks()
 	var arguments strings.Builder
 	for _, event := range events {
 		delta := objects(event, "choices")[0]["delta"].(object)
@@ -144,13 +144,13 @@ func TestNullsOfTheModelServerArePassedOn(t *testing.T) {
 				fmt.Fprintf(w, "data: %s\n\n", data)
 			}
 		}))
-		body := streaming(chatting("What time is it?"))
+		body := asStream(chatBody("What time is it?"))
 		body["stream_options"] = object{"include_usage": true}
 		events, isDone := alice.call(http.MethodPost, chatCompletions, body).chunks()
 		if !isDone || len(events) != 4 || !sameJSON(t, events[3]["usage"], decode(t, usage)) {
 			t.Errorf("the stream is %v", events)
 		}
-		answer := alice.call(http.MethodPost, chatCompletions, chatting("What time is it?")).wantStatus(200)
+		answer := alice.call(http.MethodPost, chatCompletions, chatBody("What time is it?")).wantStatus(200)
 		if call := objects(choiceOf([]object{answer}, 0)["message"].(object), "tool_calls")[0]; call["id"] != "a" || call["type"] != "function" {
 			t.Errorf("the call is %v", call)
 		}
@@ -166,11 +166,11 @@ func TestUnstreamedResponsesAreRelayed(t *testing.T) {
 	alice := o.withModel(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"choices":[{"index":0,"message":{"role":"assistant","content":"Good","reasoning_content":"Hm"},"finish_reason":"length"}]}`)
 	}))
-	message := objects(alice.call(http.MethodPost, chatCompletions, chatting("And?")).wantStatus(200), "choices")[0]
+	message := objects(alice.call(http.MethodPost, chatCompletions, chatBody("And?")).wantStatus(200), "choices")[0]
 	if said := message["message"].(object); said["content"] != "Good" || said["reasoning_content"] != "Hm" || message["finish_reason"] != "length" {
 		t.Errorf("%v", message)
 	}
-	events, _ := alice.call(http.MethodPost, chatCompletions, streaming(chatting("And?"))).chunks()
+	events, _ := alice.call(http.MethodPost, chatCompletions, asStream(chatBody("And?"))).chunks()
 	if delta := choiceOf(events, 0)["delta"].(object); delta["content"] != "Good" || delta["role"] != "assistant" || choiceOf(events, 0)["finish_reason"] != "length" {
 		t.Errorf("%v", events)
 	}
@@ -200,7 +200,7 @@ func TestRefusalsOfTheModelServerKeepTheirStatus(t *testing.T) {
 			w.WriteHeader(c.status)
 			_, _ = io.WriteString(w, c.body)
 		}))
-		for _, body := range []object{chatting("Hello?"), streaming(chatting("Hello?"))} {
+		for _, body := range []object{chatBody("Hello?"), asStream(chatBody("Hello?"))} {
 			got := alice.call(http.MethodPost, chatCompletions, body)
 			failure := got.wantStatus(c.want)["error"].(object)
 			param, _ := failure["param"].(string)
@@ -221,7 +221,7 @@ func TestUnsupportedParametersAreRejected(t *testing.T) {
 	for param, value := range map[string]any{
 		"tool_choice": "required", "response_format": object{"type": "json_schema", "json_schema": object{}}, "function_call": object{"name": "f"}, "modalities": []any{"text", "audio"},
 	} {
-		for _, body := range []object{chatting(question), in(id, chatting(question)), streaming(chatting(question))} {
+		for _, body := range []object{chatBody(question), withConversation(id, chatBody(question)), asStream(chatBody(question))} {
 			body["tools"], body[param] = tools, value
 			failure := alice.call(http.MethodPost, chatCompletions, body).wantStatus(400)["error"].(object)
 			if failure["code"] != "unsupported_parameter" || failure["param"] != param || failure["type"] != "invalid_request_error" {
@@ -236,11 +236,11 @@ func TestUnsupportedParametersAreRejected(t *testing.T) {
 		{"response_format": object{"type": "text"}},
 		{"temperature": 0, "max_tokens": 5, "stop": "x", "seed": 1, "logprobs": true, "reasoning_effort": "low", "modalities": []any{"text"}, "tool_choice": nil, "response_format": nil},
 	} {
-		body := chatting(question)
+		body := chatBody(question)
 		for name, value := range hints {
 			body[name] = value
 		}
-		if reply := alice.chat(body); reply != longAnswer {
+		if reply := alice.completeChat(body); reply != longAnswer {
 			t.Errorf("%v: %s", hints, reply)
 		}
 	}
@@ -254,11 +254,11 @@ func TestStreamHeadersAreSentWithinTwoSeconds(t *testing.T) {
 	alice := o.withModel(serveModel(t, func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-release:
-			goodDay(w, r)
+			streamGoodDay(w, r)
 		case <-r.Context().Done():
 		}
 	}))
-	request := must(o.request(http.MethodPost, chatCompletions, streaming(chatting("Hello?")), withHeader("Authorization", "Bearer "+alice.key)))
+	request := must(o.request(http.MethodPost, chatCompletions, asStream(chatBody("Hello?")), withHeader("Authorization", "Bearer "+alice.key)))
 	began := time.Now()
 	response := must(o.http.Do(request))
 	defer response.Body.Close()
@@ -280,17 +280,17 @@ func TestClientTokensCompleteOnlyWithTheirChatbots(t *testing.T) {
 	id := alice.startConversation()
 	ours := alice.token(object{"chatbot": o.bot.ID.String()})
 	theirs := alice.token(object{"chatbot": text(other, "id")})
-	one := alice.token(object{"conversation": id})
+	conversationToken := alice.token(object{"conversation": id})
 	for name, c := range map[string]struct {
 		token  string
 		body   object
 		status int
 	}{
-		"chatbot":                      {ours, chatting(question), 200},
-		"other chatbot":                {theirs, chatting(question), 403},
-		"conversation":                 {one, in(id, chatting(question)), 200},
-		"no conversation":              {one, chatting(question), 403},
-		"conversation, stateless only": {theirs, in(id, chatting(question)), 403},
+		"chatbot":                      {ours, chatBody(question), 200},
+		"other chatbot":                {theirs, chatBody(question), 403},
+		"conversation":                 {conversationToken, withConversation(id, chatBody(question)), 200},
+		"no conversation":              {conversationToken, chatBody(question), 403},
+		"conversation, stateless only": {theirs, withConversation(id, chatBody(question)), 403},
 	} {
 		if got := o.call(http.MethodPost, chatCompletions, c.body, bearer(c.token)); got.status != c.status {
 			t.Errorf("%s: %d %s", name, got.status, got.body)

@@ -115,7 +115,7 @@ func TestResponsesAreRelayedToModelServers(t *testing.T) {
 			{"role": "tool", "tool_call_id": "a", "content": "Rain"}, {"role": "tool", "tool_call_id": "b", "content": "Sun"}]}`).(object)
 	for name := range want {
 		if !sameJSON(t, got[name], want[name]) {
-			t.Errorf("%s: the model server was asked %v, want %v", name, got[name], want[name])
+			t.Errorf("%s: the model server received %v, want %v", name, got[name], want[name])
 		}
 	}
 	calls := objects(response, "output")

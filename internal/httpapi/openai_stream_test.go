@@ -22,7 +22,7 @@ func (a answer) chunks() (events []object, isDone bool) {
 func chunksOf(t testing.TB, stream string) (events []object, isDone bool) {
 	t.Helper()
 	if !strings.HasSuffix(stream, "\n\n") {
-		t.Errorf("the stream breaks off: %q", stream)
+		t.Errorf("the stream ends within an event: %q", stream)
 	}
 	for block := range strings.SplitSeq(strings.TrimSuffix(stream, "\n\n"), "\n\n") {
 		data, ok := strings.CutPrefix(block, "data: ")
@@ -40,9 +40,9 @@ func chunksOf(t testing.TB, stream string) (events []object, isDone bool) {
 	return events, isDone
 }
 
-// chatted checks the rules of every stream, and returns the text: one ID, the role first, then deltas, and the finish
+// checkChatStream checks the rules of every stream, and returns the text: one ID, the role first, then deltas, and the finish
 // reason at the end.
-func chatted(t *testing.T, events []object) string {
+func checkChatStream(t *testing.T, events []object) string {
 	t.Helper()
 	var content strings.Builder
 	for i, event := range events {
@@ -66,7 +66,7 @@ func chatted(t *testing.T, events []object) string {
 	return content.String()
 }
 
-func streaming(body object) object {
+func asStream(body object) object {
 	body["stream"] = true
 	return body
 }
@@ -77,15 +77,15 @@ func TestChatStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, asked := range []string{question, "請問如何申請退款？", "something else entirely"} {
 		for _, conversation := range []string{"", alice.startConversation()} {
-			body := chatting(asked)
+			body := chatBody(asked)
 			if conversation != "" {
-				body = in(conversation, body)
+				body = withConversation(conversation, body)
 			}
-			want := alice.chat(body)
-			got := alice.call(http.MethodPost, chatCompletions, streaming(body))
+			want := alice.completeChat(body)
+			got := alice.call(http.MethodPost, chatCompletions, asStream(body))
 			events, isDone := got.chunks()
-			if content := chatted(t, events); content != want || !isDone || len(events) < 4 {
-				t.Errorf("%s: streamed %q in %d events, done %v, answered %q", asked, content, len(events), isDone, want)
+			if content := checkChatStream(t, events); content != want || !isDone || len(events) < 4 {
+				t.Errorf("%s: streamed %q in %d events, done %v, the JSON response is %q", asked, content, len(events), isDone, want)
 			}
 			run := got.header.Get("X-Run-Id")
 			if conversation == "" && run != "" || conversation != "" && text(events[0], "id") != "chatcmpl-"+run {
@@ -105,9 +105,9 @@ func TestChatStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 func TestChatStreamIncludesUsageOnRequest(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice := o.withModel(serveModel(t, goodDay))
+	alice := o.withModel(serveModel(t, streamGoodDay))
 	for options, want := range map[string]bool{`{"include_usage":true}`: true, `{"include_usage":false}`: false, `{"include_usage":null}`: false, `{}`: false, `null`: false} {
-		body := streaming(chatting("Hello?"))
+		body := asStream(chatBody("Hello?"))
 		body["stream_options"] = json.RawMessage(options)
 		events, isDone := alice.call(http.MethodPost, chatCompletions, body).chunks()
 		last := events[len(events)-1]
@@ -117,7 +117,7 @@ func TestChatStreamIncludesUsageOnRequest(t *testing.T) {
 			}
 			events = events[:len(events)-1]
 		}
-		if content := chatted(t, events); content != "Good day 您好" || !isDone {
+		if content := checkChatStream(t, events); content != "Good day 您好" || !isDone {
 			t.Errorf("%s: %q, done %v", options, content, isDone)
 		}
 	}
@@ -129,9 +129,9 @@ func TestChatStreamFailureIsTheLastEvent(t *testing.T) {
 	o := serve(t).organization()
 	o.expectFailures()
 	alice := o.as("alice", auth.Chat)
-	o.scripted("broken", object{"deltas": []any{"One ", "two"}, "failAfter": 1})
+	o.createScriptedBot("broken", object{"deltas": []any{"One ", "two"}, "failAfter": 1})
 	body := func() object {
-		body := chatting("Hello?")
+		body := chatBody("Hello?")
 		body["model"] = "broken"
 		return body
 	}
@@ -142,16 +142,16 @@ func TestChatStreamFailureIsTheLastEvent(t *testing.T) {
 		body    object
 		options []option
 	}{
-		"without a conversation":         {body(), nil},
-		"in one":                         {in(started(), body()), nil},
-		"in one, with an idempotent key": {in(started(), body()), []option{withHeader("Idempotency-Key", "k")}},
+		"without a conversation":                     {body(), nil},
+		"in a conversation":                          {withConversation(started(), body()), nil},
+		"in a conversation, with an Idempotency-Key": {withConversation(started(), body()), []option{withHeader("Idempotency-Key", "k")}},
 	} {
 		got := alice.call(http.MethodPost, chatCompletions, c.body, c.options...)
 		got.wantProblem(502, "upstream_failed", "")
 		if got.header.Get("X-Should-Retry") != "false" {
 			t.Errorf("%s: X-Should-Retry is %q", name, got.header.Get("X-Should-Retry"))
 		}
-		events, isDone := alice.call(http.MethodPost, chatCompletions, streaming(c.body)).chunks()
+		events, isDone := alice.call(http.MethodPost, chatCompletions, asStream(c.body)).chunks()
 		last := events[len(events)-1]
 		failure, _ := last["error"].(object)
 		if len(events) != 3 || isDone || len(last) != 1 || failure["type"] != "server_error" || failure["code"] != "upstream_failed" || failure["param"] != nil {
@@ -165,12 +165,12 @@ func TestRepeatedChatStreamFollowsTheSameRun(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	body := streaming(in(alice.startConversation(), chatting(question)))
+	body := asStream(withConversation(alice.startConversation(), chatBody(question)))
 	first := alice.call(http.MethodPost, chatCompletions, body, withHeader("Idempotency-Key", "k"))
 	again := alice.call(http.MethodPost, chatCompletions, body, withHeader("Idempotency-Key", "k"))
 	events, _ := first.chunks()
 	repeated, isDone := again.chunks()
-	if chatted(t, repeated) != chatted(t, events) || !isDone || text(repeated[0], "id") != text(events[0], "id") || again.header.Get("Idempotency-Replayed") != "true" {
+	if checkChatStream(t, repeated) != checkChatStream(t, events) || !isDone || text(repeated[0], "id") != text(events[0], "id") || again.header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("%v and %v", events, repeated)
 	}
 	alice.checkAnswered(text(body["metadata"].(object), "conversation_id"), 1)
@@ -183,9 +183,9 @@ func TestRepeatOfAFailedChatCompletionRetriesTheStoredQuestion(t *testing.T) {
 	for _, isStreaming := range []bool{false, true} {
 		alice, _ := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
 		alice.expectFailures()
-		body := in(text(alice.post("/api/conversations/start", object{"bot_id": "s"}), "conversation_id"), chatting("Hello?"))
+		body := withConversation(text(alice.post("/api/conversations/start", object{"bot_id": "s"}), "conversation_id"), chatBody("Hello?"))
 		if body["model"] = "s"; isStreaming {
-			body = streaming(body)
+			body = asStream(body)
 		}
 		for n := range 4 {
 			if n == 3 {
@@ -202,9 +202,9 @@ func TestRepeatOfAFailedChatCompletionRetriesTheStoredQuestion(t *testing.T) {
 			default:
 				got.wantStatus(http.StatusOK)
 			}
-			alice.settle()
+			alice.awaitReplies()
 			if counts := alice.countRows(); counts.Questions != 1 || counts.Runs != n+1 {
-				t.Errorf("after attempt %d there are %+v", n, counts)
+				t.Errorf("after attempt %d the rows are %+v", n, counts)
 			}
 		}
 		if last := query[string](alice.server, "SELECT content FROM message_history ORDER BY seq DESC LIMIT 1"); last != "Better." {

@@ -16,8 +16,8 @@ import (
 
 const chatCompletions = "/v1/chat/completions"
 
-// chatting returns a request with these messages, alternately of the user and the model. The last one is the user's.
-func chatting(said ...string) object {
+// chatBody returns a request with these messages, alternately of the user and the model. The last one is the user's.
+func chatBody(said ...string) object {
 	var messages []any
 	for i, text := range said {
 		role := "user"
@@ -29,14 +29,14 @@ func chatting(said ...string) object {
 	return object{"model": "parley", "messages": messages}
 }
 
-// in adds a conversation to a request.
-func in(conversation string, body object) object {
+// withConversation adds a conversation to a request.
+func withConversation(conversation string, body object) object {
 	body["metadata"] = object{"conversation_id": conversation}
 	return body
 }
 
-// chat sends a request and returns the text of the reply.
-func (c caller) chat(body object) string {
+// completeChat sends a request and returns the text of the reply.
+func (c caller) completeChat(body object) string {
 	c.t.Helper()
 	answer := c.call(http.MethodPost, chatCompletions, body).wantStatus(200)
 	return text(objects(answer, "choices")[0]["message"].(object), "content")
@@ -51,7 +51,7 @@ func TestStatelessChatCompletionStoresNothing(t *testing.T) {
 	began := time.Now().Unix()
 	var ids []string
 	for _, model := range []string{"parley", o.bot.ID.String(), strings.ToUpper(o.bot.ID.String())} {
-		body := chatting(question)
+		body := chatBody(question)
 		body["model"] = model
 		got := alice.call(http.MethodPost, chatCompletions, body, withHeader("Idempotency-Key", "k"))
 		answer := got.wantStatus(200)
@@ -72,14 +72,14 @@ func TestStatelessChatCompletionStoresNothing(t *testing.T) {
 		t.Errorf("the ids are %v", ids)
 	}
 	for _, metadata := range []any{nil, object{}, object{"conversation_id": ""}, object{"conversation_id": nil}, object{"Conversation_ID": "x"}} {
-		body := chatting("請問如何申請退款？")
+		body := chatBody("請問如何申請退款？")
 		body["metadata"] = metadata
-		if reply := alice.chat(body); reply != "請到訂單頁面按下退款按鈕。" {
+		if reply := alice.completeChat(body); reply != "請到訂單頁面按下退款按鈕。" {
 			t.Errorf("%v: %s", metadata, reply)
 		}
 	}
 	if after := o.snapshot(); after != before {
-		t.Errorf("it was\n%s\nand is\n%s", before, after)
+		t.Errorf("the data changed from\n%s\nto\n%s", before, after)
 	}
 }
 
@@ -87,11 +87,11 @@ func TestStatelessChatCompletionStoresNothing(t *testing.T) {
 func TestChatCompletionInAConversationIsStored(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	upstream := serveModel(t, goodDay)
+	upstream := serveModel(t, streamGoodDay)
 	alice := o.withModel(upstream)
 	id := alice.startConversation()
 	alice.ask(id, "First of all")
-	body := in(id, chatting("Not said here", "Nor this", "And then?"))
+	body := withConversation(id, chatBody("Not said here", "Nor this", "And then?"))
 	body["messages"].([]any)[2] = object{"role": "user", "content": []any{
 		object{"type": "text", "text": "And then?"}, object{"type": "image_url", "image_url": object{"url": "https://files.test/cat.png"}},
 	}}
@@ -107,7 +107,7 @@ func TestChatCompletionInAConversationIsStored(t *testing.T) {
 	}
 	messages, _ := upstream.last()
 	if said := fmt.Sprint(messages); !strings.Contains(said, "First of all") || strings.Contains(said, "Not said here") || !strings.Contains(said, "cat.png") {
-		t.Errorf("the model was asked %v", messages)
+		t.Errorf("the model was sent %v", messages)
 	}
 	run := got.header.Get("X-Run-Id")
 	if text(answer, "id") != "chatcmpl-"+run || alice.get("/api/runs/" + run + "/")["conversation"] != id || number(answer["usage"].(object), "total_tokens") != 127 {
@@ -129,7 +129,7 @@ func TestDisconnectingCancelsAStatelessReply(t *testing.T) {
 	})
 	alice := o.withModel(upstream)
 	for _, streaming := range []bool{false, true} {
-		body := chatting("Hello?")
+		body := chatBody("Hello?")
 		body["stream"] = streaming
 		ctx, hangUp := context.WithCancel(t.Context())
 		request := must(o.request(http.MethodPost, chatCompletions, body, withHeader("Authorization", "Bearer "+alice.key)))
@@ -144,7 +144,7 @@ func TestDisconnectingCancelsAStatelessReply(t *testing.T) {
 		}()
 		<-begun
 		// Meanwhile the only slot is in use, and other requests are refused immediately.
-		got := alice.call(http.MethodPost, chatCompletions, chatting("Hello?"))
+		got := alice.call(http.MethodPost, chatCompletions, chatBody("Hello?"))
 		if err := got.checkProblem(503, "unavailable", ""); err != nil || got.header.Get("Retry-After") != "2" || got.header.Get("X-Should-Retry") != "" {
 			t.Errorf("%v %v", err, got.header)
 		}
@@ -154,7 +154,7 @@ func TestDisconnectingCancelsAStatelessReply(t *testing.T) {
 	}
 	// The slot is free again.
 	alice.patch("/api/chatbots/parley/", object{"engine": "faq"})
-	eventually(t, "a slot is free", func() bool { return alice.call(http.MethodPost, chatCompletions, chatting(question)).status == 200 })
+	eventually(t, "a slot is free", func() bool { return alice.call(http.MethodPost, chatCompletions, chatBody(question)).status == 200 })
 }
 
 // Invalid messages that the schema cannot exclude are rejected with a pointer, and nothing is stored.
@@ -198,10 +198,10 @@ func TestInvalidChatCompletionsAreRejected(t *testing.T) {
 			{asked(slices.Repeat(image("https://a.test/"), 51)), 400, "invalid_message", "/messages/1/content"},
 			{asked(strings.Repeat("字", 100001)), 413, "too_large", "/messages/1/content"},
 		} {
-			body := chatting("", "")
+			body := chatBody("", "")
 			body["messages"].([]any)[1] = c.message
 			if conversation != "" {
-				body = in(conversation, body)
+				body = withConversation(conversation, body)
 			}
 			for _, streaming := range []bool{false, true} {
 				body["stream"] = streaming
@@ -211,14 +211,14 @@ func TestInvalidChatCompletionsAreRejected(t *testing.T) {
 			}
 		}
 	}
-	alice.call(http.MethodPost, chatCompletions, in(id, object{"model": "parley", "messages": []any{asked(image("data:image/png;base64,AAAA"))}})).
+	alice.call(http.MethodPost, chatCompletions, withConversation(id, object{"model": "parley", "messages": []any{asked(image("data:image/png;base64,AAAA"))}})).
 		wantProblem(400, "invalid_message", "/messages/0/content/1/image_url/url")
 	if after := o.snapshot(); after != before {
-		t.Errorf("it was\n%s\nand is\n%s", before, after)
+		t.Errorf("the data changed from\n%s\nto\n%s", before, after)
 	}
 	// Questions of the maximum length and questions of images alone are accepted.
-	alice.chat(chatting(strings.Repeat("字", 100000)))
-	alice.chat(object{"model": "parley", "messages": []any{asked(image("https://a.test/")[1:])}})
+	alice.completeChat(chatBody(strings.Repeat("字", 100000)))
+	alice.completeChat(object{"model": "parley", "messages": []any{asked(image("https://a.test/")[1:])}})
 }
 
 // A request with an unknown model or conversation is refused with a pointer to the name.
@@ -236,19 +236,19 @@ func TestUnknownModelsAndConversationsAreRejected(t *testing.T) {
 		}
 	}
 	for _, model := range []string{"nobody", uuid.NewString(), "", "gpt-4o", "a/b", "PARLEY"} {
-		body := chatting(question)
+		body := chatBody(question)
 		body["model"] = model
 		fails(alice.call(http.MethodPost, chatCompletions, body), 404, "not_found_error", "model_not_found", "model")
 	}
 	fails(alice.call(http.MethodGet, "/v1/models/nobody", nil), 404, "not_found_error", "model_not_found", "model")
 	for _, conversation := range []string{"x", uuid.NewString()} {
-		fails(alice.call(http.MethodPost, chatCompletions, in(conversation, chatting(question))), 404, "not_found_error", "not_found", "metadata.conversation_id")
+		fails(alice.call(http.MethodPost, chatCompletions, withConversation(conversation, chatBody(question))), 404, "not_found_error", "not_found", "metadata.conversation_id")
 	}
-	other := in(id, chatting(question))
+	other := withConversation(id, chatBody(question))
 	other["model"] = "other"
 	fails(alice.call(http.MethodPost, chatCompletions, other), 404, "not_found_error", "not_found", "metadata.conversation_id")
-	fails(bob.call(http.MethodPost, chatCompletions, in(id, chatting(question))), 403, "permission_error", "forbidden", "")
-	fails(o.call(http.MethodPost, chatCompletions, chatting(question)), 401, "authentication_error", "unauthorized", "")
+	fails(bob.call(http.MethodPost, chatCompletions, withConversation(id, chatBody(question))), 403, "permission_error", "forbidden", "")
+	fails(o.call(http.MethodPost, chatCompletions, chatBody(question)), 401, "authentication_error", "unauthorized", "")
 	fails(alice.call(http.MethodPut, chatCompletions, nil), 405, "invalid_request_error", "method_not_allowed", "")
 	for _, path := range []string{"/v1", "/v1/", "/v1/embeddings", "/v1/chat"} {
 		fails(alice.call(http.MethodGet, path, nil), 404, "not_found_error", "not_found", "")

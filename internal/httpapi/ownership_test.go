@@ -35,7 +35,7 @@ func (o organization) snapshot() string {
 		tables = append(tables, table)
 	}
 	if len(tables) < 12 {
-		o.t.Fatalf("only these tables are an organization's: %v", tables)
+		o.t.Fatalf("only these tables have an organization: %v", tables)
 	}
 	var all strings.Builder
 	for _, table := range tables {
@@ -66,16 +66,16 @@ func TestIDsOfAnotherOrganizationAnswerLikeUnknownIDs(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{limits: map[string]int{"messages": 0, "history": 0, "list": 0}})
 	ours, theirs := s.organization(), s.organization()
-	foreign := theirs.as("owner", auth.Admin).one()
+	foreign := theirs.as("owner", auth.Admin).createResources()
 	before := theirs.snapshot()
 	tried := 0
 	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
-		own := ours.as("me", scope).one()
+		own := ours.as("me", scope).createResources()
 		for _, op := range operations {
 			me := ours.callerFor(op, "me", scope)
-			for _, at := range op.places() {
+			for _, at := range op.idPlaces() {
 				answers := map[string]answer{}
-				for name, id := range map[string]string{"theirs": foreign[at.kind], "nobody's": nothing()[at.kind]} {
+				for name, id := range map[string]string{"theirs": foreign[at.kind], "nobody's": unknownIDs()[at.kind]} {
 					path, body := at.put(own, id)
 					answers[name] = op.send(me, path, body, withHeader("X-Request-Id", "same"))
 				}
@@ -90,24 +90,24 @@ func TestIDsOfAnotherOrganizationAnswerLikeUnknownIDs(t *testing.T) {
 				case got.status < 400 || got.status == 403:
 					t.Errorf("%s, %s, as %s: %d %s", op.id, at.name, scope, got.status, got.body)
 				case got.status != want.status || string(got.body) != string(want.body) || fmt.Sprint(got.header) != fmt.Sprint(want.header):
-					t.Errorf("%s, %s, as %s: theirs is %d %s %v, nobody's %d %s %v", op.id, at.name, scope, got.status, got.body, got.header, want.status, want.body, want.header)
+					t.Errorf("%s, %s, as %s: the foreign ID is %d %s %v, the unknown one %d %s %v", op.id, at.name, scope, got.status, got.body, got.header, want.status, want.body, want.header)
 				}
 				wanted := 404
 				if (at.kind == "contacts" && strings.HasPrefix(at.name, "body")) || at.kind == "attachments" {
 					wanted = 400
 				}
 				if want.status != wanted {
-					t.Errorf("%s, %s, as %s: nobody's is %d %s", op.id, at.name, scope, want.status, want.body)
+					t.Errorf("%s, %s, as %s: an unknown ID is %d %s", op.id, at.name, scope, want.status, want.body)
 				}
 				tried++
 			}
 		}
 	}
 	if after := theirs.snapshot(); after != before {
-		t.Errorf("their data have changed from\n%s\nto\n%s", before, after)
+		t.Errorf("data of the other organization changed from\n%s\nto\n%s", before, after)
 	}
 	if tried < 90 {
-		t.Errorf("only %d places were tried", tried)
+		t.Errorf("only %d places were tested", tried)
 	}
 }
 
@@ -132,12 +132,12 @@ func TestConversationsOfOtherUsersRequireTheScopeAgent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
-		var own, theirs things
+		var own, theirs resourceIDs
 		for _, op := range operations {
 			me := o.callerFor(op, "me", scope)
-			for _, at := range op.places() {
+			for _, at := range op.idPlaces() {
 				if own == nil {
-					own, theirs = me.one(), o.as("colleague", auth.Chat).one()
+					own, theirs = me.createResources(), o.as("colleague", auth.Chat).createResources()
 				}
 				base := theirs
 				if strings.HasPrefix(at.name, "body") {
@@ -176,12 +176,12 @@ func TestConversationsOfOtherUsersRequireTheScopeAgent(t *testing.T) {
 func TestOwnResourcesNeedNoStaffScope(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	var own things
+	var own resourceIDs
 	for _, op := range operations {
 		me := o.callerFor(op, "me")
-		for _, at := range op.places() {
+		for _, at := range op.idPlaces() {
 			if own == nil {
-				own = me.one()
+				own = me.createResources()
 			}
 			path, body := at.put(own, own[at.kind])
 			got := op.send(me, path, body)
@@ -203,8 +203,8 @@ func TestListsExcludeOtherOrganizations(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	ours, theirs := s.organization(), s.organization()
-	foreign := theirs.as("owner", auth.Admin).one()
-	own := ours.as("me", auth.Chat).one()
+	foreign := theirs.as("owner", auth.Admin).createResources()
+	own := ours.as("me", auth.Chat).createResources()
 	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
 		me := ours.as("reader", scope, auth.Manage)
 		for _, op := range operations {
@@ -214,24 +214,24 @@ func TestListsExcludeOtherOrganizations(t *testing.T) {
 			got := op.send(me, op.path, nil)
 			for kind, id := range foreign {
 				if strings.Contains(string(got.body), id) && kind != "problems" {
-					t.Errorf("%s as %s shows another organization's %s", op.id, scope, kind)
+					t.Errorf("%s as %s returned another organization's %s", op.id, scope, kind)
 				}
 			}
 			sees := strings.Contains(string(got.body), own["conversations"])
 			if isMeant := (op.id == "listMessages" || op.id == "listInboxConversations") && scope != auth.Chat; sees != isMeant {
-				t.Errorf("%s as %s shows a colleague's conversation: %v", op.id, scope, sees)
+				t.Errorf("%s as %s returned a colleague's conversation: %v", op.id, scope, sees)
 			}
 		}
 	}
 	// A cursor is a position in time and grants no access.
 	for range 3 {
-		theirs.as("owner", auth.Admin).one()
+		theirs.as("owner", auth.Admin).createResources()
 	}
 	cursor := text(theirs.as("owner", auth.Admin).get("/api/messages/?pageSize=2"), "nextCursor")
 	page := ours.as("me", auth.Chat).get("/api/messages/?cursor=" + cursor)
 	for _, message := range objects(page, "results") {
 		if message["conversation"] != own["conversations"] {
-			t.Errorf("another organization's cursor shows %v", message)
+			t.Errorf("another organization's cursor returned %v", message)
 		}
 	}
 }

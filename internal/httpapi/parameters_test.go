@@ -20,7 +20,7 @@ import (
 func TestEachParameterIsAcceptedInSnakeCase(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	tried := 0
 	for _, op := range operations {
 		for _, parameter := range op.in("query") {
@@ -29,8 +29,8 @@ func TestEachParameterIsAcceptedInSnakeCase(t *testing.T) {
 				continue
 			}
 			tried++
-			value := url.QueryEscape(cmp.Or(days[parameter.Name], fmt.Sprint(parameter.Schema.Value.Example)))
-			without := strings.NewReplacer(parameter.Name+"="+days[parameter.Name], "").Replace(op.target(there, "")) // the required days
+			value := url.QueryEscape(cmp.Or(dayParameters[parameter.Name], fmt.Sprint(parameter.Schema.Value.Example)))
+			without := strings.NewReplacer(parameter.Name+"="+dayParameters[parameter.Name], "").Replace(op.target(resources, "")) // the required days
 			if !strings.Contains(without, "?") {
 				without += "?"
 			}
@@ -49,7 +49,7 @@ func TestEachParameterIsAcceptedInSnakeCase(t *testing.T) {
 		}
 	}
 	if tried < 20 {
-		t.Errorf("only %d parameters were tried", tried)
+		t.Errorf("only %d parameters were tested", tried)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestEachParameterIsAcceptedInSnakeCase(t *testing.T) {
 func TestMisspelledFiltersAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	tried := 0
 	for _, op := range operations {
 		if op.method != http.MethodGet || len(op.in("query")) == 0 {
@@ -78,14 +78,14 @@ func TestMisspelledFiltersAreRejected(t *testing.T) {
 		}
 		for _, name := range unknown {
 			tried++
-			path := op.target(there, url.QueryEscape(name)+"=x")
+			path := op.target(resources, url.QueryEscape(name)+"=x")
 			if err := op.send(admin, path, nil).checkProblem(400, "invalid_request", name); err != nil {
 				t.Errorf("%s: %v", op.id, err)
 			}
 		}
 	}
 	if tried < 200 {
-		t.Errorf("only %d parameters were tried", tried)
+		t.Errorf("only %d parameters were tested", tried)
 	}
 	for path, parameter := range map[string]string{
 		"/api/messages/?page=2": "page", "/api/messages/?offset=20": "offset", "/api/conversations/?page=2": "page", "/api/conversations?botId=parley": "botId",
@@ -95,15 +95,15 @@ func TestMisspelledFiltersAreRejected(t *testing.T) {
 	for _, path := range []string{"/api/chatbots/parley/faqs/?chatbot=parley", "/api/messages/?page=1", "/api/conversations/?offset=0", "/api/messages/?ordering=x"} {
 		admin.get(path)
 	}
-	admin.call(http.MethodGet, "/ws?conversation_id="+there["conversations"], nil, upgrade).wantProblem(400, "invalid_request", "conversation_id")
-	admin.call(http.MethodGet, "/ws?sessionId="+there["conversations"], nil, upgrade).wantProblem(400, "invalid_request", "sessionId")
+	admin.call(http.MethodGet, "/ws?conversation_id="+resources["conversations"], nil, upgrade).wantProblem(400, "invalid_request", "conversation_id")
+	admin.call(http.MethodGet, "/ws?sessionId="+resources["conversations"], nil, upgrade).wantProblem(400, "invalid_request", "sessionId")
 }
 
 // Lists can be filtered by conversation under each name of the parameter.
 func TestConversationFilterIsAcceptedUnderEachName(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id, other := alice.silent(), alice.silent()
+	id, other := alice.startUnanswered(), alice.startUnanswered()
 	alice.sendMessage(id, "mine")
 	alice.sendMessage(other, "other")
 	for _, name := range []string{"conversation", "conversation_id", "conversationId"} {
@@ -126,13 +126,13 @@ func TestListsCanBePagedByOffset(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for i := range 4 {
 		admin.post("/api/chatbots/", object{"name": fmt.Sprint("Bot ", i)})
 		admin.post(contacts, object{"name": fmt.Sprint("Contact ", i)})
-		admin.post("/api/chatbots/"+there["chatbots"]+"/faqs/", object{"question": fmt.Sprint(i), "answer": "Here."})
+		admin.post("/api/chatbots/"+resources["chatbots"]+"/faqs/", object{"question": fmt.Sprint(i), "answer": "Here."})
 		alice := o.as("alice", auth.Chat)
-		alice.call(http.MethodPost, "/api/chatbots/"+there["chatbots"]+"/completions/", object{"message": object{"content": "Hi"}}).wantStatus(200)
+		alice.call(http.MethodPost, "/api/chatbots/"+resources["chatbots"]+"/completions/", object{"message": object{"content": "Hi"}}).wantStatus(200)
 	}
 	tried := 0
 	for _, op := range operations {
@@ -140,22 +140,22 @@ func TestListsCanBePagedByOffset(t *testing.T) {
 			continue
 		}
 		tried++
-		base := op.target(there, "ordering=x")
+		base := op.target(resources, "ordering=x")
 		all := objects(admin.get(base+"&pageSize=100"), "results")
 		for _, size := range []int{1, 2, 3} {
 			for offset := range len(all) + 3 {
 				page := admin.get(fmt.Sprintf("%s&limit=%d&offset=%d", base, size, offset))
 				want := all[min(offset, len(all)):min(offset+size, len(all))]
 				if !slices.Equal(idsOf(objects(page, "results")), idsOf(want)) || number(page, "count") != len(all) {
-					t.Errorf("%s: %d from %d: %v", op.id, size, offset, page)
+					t.Errorf("%s: limit %d, offset %d: %v", op.id, size, offset, page)
 				}
 				if (page["next"] != nil) != (offset+size < len(all)) || (page["previous"] != nil) != (offset > 0) {
-					t.Errorf("%s: the links of %d from %d of %d: %v, %v", op.id, size, offset, len(all), page["next"], page["previous"])
+					t.Errorf("%s: the links of the page of %d at offset %d of %d: %v, %v", op.id, size, offset, len(all), page["next"], page["previous"])
 				}
 				if page["next"] != nil {
 					next := admin.get(page["next"].(string))
 					if got := idsOf(objects(next, "results")); got[0] != all[offset+size]["id"] {
-						t.Errorf("%s: after %d from %d comes %v", op.id, size, offset, got)
+						t.Errorf("%s: the page after limit %d, offset %d is %v", op.id, size, offset, got)
 					}
 				}
 			}
@@ -166,7 +166,7 @@ func TestListsCanBePagedByOffset(t *testing.T) {
 		}
 	}
 	if tried < 8 {
-		t.Errorf("only %d lists were tried", tried)
+		t.Errorf("only %d lists were tested", tried)
 	}
 }
 
@@ -178,7 +178,7 @@ func (op operation) isPagedByNumber() bool {
 func TestPageSizesAboveTheMaximumAreClamped(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.silent()
+	id := alice.startUnanswered()
 	alice.exec(`INSERT INTO message_history (organization_id, session_id, id, seq, sender, content, created_at)
 		SELECT s.organization_id, s.id, gen_random_uuid(), n, 'user', 'x', clock_timestamp() + n * interval '1 microsecond'
 		FROM sessions s, generate_series(1, 101) n WHERE s.id = $1`, id)
@@ -198,7 +198,7 @@ func TestPageSizesAboveTheMaximumAreClamped(t *testing.T) {
 func TestUnencodedPlusInOffsetsIsExplained(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	path := "/api/conversations/" + alice.silent() + "/history?after=2026-01-15T18:30:00"
+	path := "/api/conversations/" + alice.startUnanswered() + "/history?after=2026-01-15T18:30:00"
 	got := alice.call(http.MethodGet, path+"+08:00", nil)
 	if detail := text(objects(got.wantProblem(400, "invalid_request", "after"), "errors")[0], "detail"); !strings.Contains(detail, "%2B") {
 		t.Errorf("%s", got.body)
@@ -240,7 +240,7 @@ func TestContactsAreAcceptedAndFilteredInEachSpelling(t *testing.T) {
 			t.Errorf("%s: %v, want %d", query, found, want)
 		}
 	}
-	manager.call(http.MethodGet, contacts+"?inbox="+nothing()["inboxes"], nil).wantProblem(404, "not_found", "")
+	manager.call(http.MethodGet, contacts+"?inbox="+unknownIDs()["inboxes"], nil).wantProblem(404, "not_found", "")
 	id := manager.as("alice", auth.Chat).startConversation()
 	if changed := manager.as("staff", auth.Agent).patch("/api/conversations/"+id+"/", object{"auto_reply_enabled": false}); changed["autoReplyEnabled"] != false {
 		t.Errorf("%v", changed)
@@ -252,20 +252,20 @@ func TestIDsAndObjectsWithTheIDAreInterchangeable(t *testing.T) {
 	t.Parallel()
 	tried := 0
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for _, op := range operations {
-		for _, place := range op.places() {
+		for _, place := range op.idPlaces() {
 			if !strings.HasPrefix(place.name, "body ") || strings.HasSuffix(op.path, "/start") || op.id == "batchConversations" || strings.HasPrefix(op.path, "/v1") {
 				continue
 			}
 			tried++
 			pointer := strings.TrimPrefix(place.name, "body ")
-			path, plain := place.put(there, there[place.kind])
+			path, plain := place.put(resources, resources[place.kind])
 			asObject, asID := clone(plain).(object), clone(plain).(object)
 			if parent, isItem := strings.CutSuffix(pointer, "/0/id"); isItem {
-				set(asID, parent+"/0", there[place.kind])
+				setAt(asID, parent+"/0", resources[place.kind])
 			} else {
-				set(asObject, pointer, object{"name": "A", "id": there[place.kind], "more": nil})
+				setAt(asObject, pointer, object{"name": "A", "id": resources[place.kind], "more": nil})
 			}
 			for name, body := range map[string]object{"id": asID, "object": asObject} {
 				if got := admin.call(op.method, path, body); got.status >= 300 {
@@ -273,7 +273,7 @@ func TestIDsAndObjectsWithTheIDAreInterchangeable(t *testing.T) {
 				}
 			}
 			wrong := clone(asObject).(object)
-			set(wrong, strings.TrimSuffix(pointer, "/id"), object{"id": 7})
+			setAt(wrong, strings.TrimSuffix(pointer, "/id"), object{"id": 7})
 			got := admin.call(op.method, path, wrong)
 			if got.status != 400 || !strings.Contains(string(got.body), `"pointer":"`+strings.TrimSuffix(pointer, "/id")) {
 				t.Errorf("%s: %s with another id: %d %s", op.id, pointer, got.status, got.body)
@@ -281,6 +281,6 @@ func TestIDsAndObjectsWithTheIDAreInterchangeable(t *testing.T) {
 		}
 	}
 	if tried < 12 {
-		t.Errorf("only %d places were tried", tried)
+		t.Errorf("only %d places were tested", tried)
 	}
 }

@@ -14,10 +14,10 @@ import (
 func TestInvalidPathIDsAreNotFound(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for _, op := range operations {
 		for _, parameter := range op.in("path") {
-			id := there[kindOf(op.path, parameter.Name)]
+			id := resources[kindOf(op.path, parameter.Name)]
 			bare := strings.ReplaceAll(id, "-", "")
 			for _, bad := range []string{
 				"x", strings.Repeat("g", 36), strings.Repeat("-", 36), id + "0", id[1:], bare, "{" + id + "}", "urn:uuid:" + id, " " + id,
@@ -27,9 +27,9 @@ func TestInvalidPathIDsAreNotFound(t *testing.T) {
 				if bad == bare && kindOf(op.path, parameter.Name) == "problems" {
 					continue
 				}
-				ids := maps.Clone(there)
+				ids := maps.Clone(resources)
 				ids[kindOf(op.path, parameter.Name)] = bad
-				if err := op.send(admin, op.target(ids, ""), op.anyBody(there)).checkProblem(404, "not_found", ""); err != nil {
+				if err := op.send(admin, op.target(ids, ""), op.validBody(resources)).checkProblem(404, "not_found", ""); err != nil {
 					t.Errorf("%s {%s} = %.60q: %v", op.id, parameter.Name, bad, err)
 				}
 			}
@@ -41,18 +41,18 @@ func TestInvalidPathIDsAreNotFound(t *testing.T) {
 func TestPathIDsAreCaseInsensitive(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	var there things
+	var resources resourceIDs
 	for _, op := range operations {
-		for _, at := range op.places() {
-			if there == nil {
-				there = admin.one()
+		for _, at := range op.idPlaces() {
+			if resources == nil {
+				resources = admin.createResources()
 			}
-			path, body := at.put(there, strings.ToUpper(there[at.kind]))
+			path, body := at.put(resources, strings.ToUpper(resources[at.kind]))
 			if got := op.send(admin, path, body); got.status >= 300 {
 				t.Errorf("%s, %s: %d %s", op.id, at.name, got.status, got.body)
 			}
 			if op.method == http.MethodDelete {
-				there = nil
+				resources = nil
 			}
 		}
 	}
@@ -62,10 +62,10 @@ func TestPathIDsAreCaseInsensitive(t *testing.T) {
 func TestUnsupportedMethodsAnswer405WithAllow(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	allowed := map[string][]string{}
 	for _, op := range operations {
-		path := strings.TrimSuffix(op.pathOf(there), "/")
+		path := strings.TrimSuffix(op.pathOf(resources), "/")
 		allowed[path] = append(allowed[path], op.method)
 	}
 	for path, methods := range allowed {

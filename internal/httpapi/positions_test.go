@@ -17,7 +17,7 @@ func FuzzEventID(f *testing.F) {
 		isAllowed := schemaOf("EventID").VisitJSON(text) == nil
 		again, err := httpapi.RereadEventID(text)
 		if isAllowed && (err != nil || again != text) {
-			t.Fatalf("%q is read as %q: %v", text, again, err)
+			t.Fatalf("%q was parsed as %q: %v", text, again, err)
 		}
 	})
 }
@@ -37,7 +37,7 @@ func TestTimesAreInstants(t *testing.T) {
 		"2026-01-15T10:30:00.000000Z+1Z": "",
 	} {
 		if got, _, err := httpapi.RereadTime(text); got != want || (err == nil) != (want != "") {
-			t.Errorf("%q is read as %q: %v", text, got, err)
+			t.Errorf("%q was parsed as %q: %v", text, got, err)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 func TestIntegersInQueriesAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	met := 0
 	for _, op := range operations {
 		for _, parameter := range op.in("query") {
@@ -32,23 +32,23 @@ func TestIntegersInQueriesAreValidated(t *testing.T) {
 				bad = append(bad, strconv.Itoa(int(*schema.Max)+1))
 			}
 			for _, value := range bad {
-				path := op.target(there, parameter.Name+"="+url.QueryEscape(value))
-				if err := op.send(admin, path, op.anyBody(there)).checkProblem(400, "invalid_request", parameter.Name); err != nil {
+				path := op.target(resources, parameter.Name+"="+url.QueryEscape(value))
+				if err := op.send(admin, path, op.validBody(resources)).checkProblem(400, "invalid_request", parameter.Name); err != nil {
 					t.Errorf("%s %s=%q: %v", op.id, parameter.Name, value, err)
 				}
 			}
 			if schema.Default == nil {
 				continue
 			}
-			bare := op.send(admin, op.target(there, ""), op.anyBody(there), withHeader("X-Request-Id", "same"))
-			same := op.send(admin, op.target(there, fmt.Sprintf("%s=%v", parameter.Name, schema.Default)), op.anyBody(there), withHeader("X-Request-Id", "same"))
+			bare := op.send(admin, op.target(resources, ""), op.validBody(resources), withHeader("X-Request-Id", "same"))
+			same := op.send(admin, op.target(resources, fmt.Sprintf("%s=%v", parameter.Name, schema.Default)), op.validBody(resources), withHeader("X-Request-Id", "same"))
 			if string(bare.body) != string(same.body) {
-				t.Errorf("%s: without %s it is %s, with its default %s", op.id, parameter.Name, bare.body, same.body)
+				t.Errorf("%s: without %s the response is %s, with its default value %s", op.id, parameter.Name, bare.body, same.body)
 			}
 		}
 	}
 	if met < 10 {
-		t.Errorf("only %d integers", met)
+		t.Errorf("only %d integers were tested", met)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestIntegersInQueriesAreValidated(t *testing.T) {
 func TestTextsInQueriesAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for _, op := range operations {
 		for _, parameter := range op.in("query") {
 			schema := parameter.Schema.Value
@@ -83,12 +83,12 @@ func TestTextsInQueriesAreValidated(t *testing.T) {
 				bad = append(bad, "", "yesterday", "2026-01-15", "2026-13-15T10:30:00Z", "2026-02-30T10:30:00Z", "2026-01-15T10:30:00", "2026-01-15+10:30:00Z", "1768472400", "2026-01-15T10:30:60Z")
 			}
 			for _, value := range bad {
-				path := op.target(there, parameter.Name+"="+value)
+				path := op.target(resources, parameter.Name+"="+value)
 				where := parameter.Name
 				if value == "%" || value == "%zz" {
 					where = ""
 				}
-				if err := op.send(admin, path, op.anyBody(there)).checkProblem(400, "invalid_request", where); err != nil {
+				if err := op.send(admin, path, op.validBody(resources)).checkProblem(400, "invalid_request", where); err != nil {
 					t.Errorf("%s %s=%.40q: %v", op.id, parameter.Name, value, err)
 				}
 			}
@@ -100,7 +100,7 @@ func TestTextsInQueriesAreValidated(t *testing.T) {
 func TestHeadersAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for _, op := range operations {
 		for _, parameter := range op.in("header") {
 			if parameter.Name != "Idempotency-Key" {
@@ -108,13 +108,13 @@ func TestHeadersAreValidated(t *testing.T) {
 			}
 			schema := parameter.Schema.Value
 			for _, value := range []string{fmt.Sprintf("%0*d", int(*schema.MaxLength)+1, 0), "with space", "字", "\xff"} {
-				got := op.send(admin, op.pathOf(there), op.anyBody(there), withHeader(parameter.Name, value))
+				got := op.send(admin, op.pathOf(resources), op.validBody(resources), withHeader(parameter.Name, value))
 				if err := got.checkProblem(400, "invalid_request", parameter.Name); err != nil {
 					t.Errorf("%s %s: %.20q: %v", op.id, parameter.Name, value, err)
 				}
 			}
 			long := fmt.Sprintf("%0*d", int(*schema.MaxLength), 0)
-			if got := op.send(admin, op.pathOf(there), op.anyBody(there), withHeader(parameter.Name, long)); got.status >= 300 {
+			if got := op.send(admin, op.pathOf(resources), op.validBody(resources), withHeader(parameter.Name, long)); got.status >= 300 {
 				t.Errorf("%s with the longest %s: %d %s", op.id, parameter.Name, got.status, got.body)
 			}
 		}
@@ -125,10 +125,10 @@ func TestHeadersAreValidated(t *testing.T) {
 func TestUnknownParametersAreIgnored(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for _, op := range operations {
 		if op.method == http.MethodGet {
-			got := op.send(admin, op.target(there, "unknown=1&x[]=2&="), nil)
+			got := op.send(admin, op.target(resources, "unknown=1&x[]=2&="), nil)
 			if got.status != http.StatusOK && got.status != http.StatusSwitchingProtocols {
 				t.Errorf("%s: %d %s", op.id, got.status, got.body)
 			}
@@ -140,7 +140,7 @@ func TestUnknownParametersAreIgnored(t *testing.T) {
 func TestRequiredParametersAreEnforced(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	met := 0
 	for _, op := range operations {
 		for _, parameter := range op.in("query") {
@@ -151,10 +151,10 @@ func TestRequiredParametersAreEnforced(t *testing.T) {
 			var others []string
 			for _, other := range op.in("query") {
 				if other.Required && other != parameter {
-					others = append(others, other.Name+"="+days[other.Name])
+					others = append(others, other.Name+"="+dayParameters[other.Name])
 				}
 			}
-			if err := op.send(admin, op.pathOf(there)+"?"+strings.Join(others, "&"), nil).checkProblem(400, "invalid_request", parameter.Name); err != nil {
+			if err := op.send(admin, op.pathOf(resources)+"?"+strings.Join(others, "&"), nil).checkProblem(400, "invalid_request", parameter.Name); err != nil {
 				t.Errorf("%s without %s: %v", op.id, parameter.Name, err)
 			}
 		}
@@ -168,13 +168,13 @@ func TestRequiredParametersAreEnforced(t *testing.T) {
 func TestOperationsWithoutParametersIgnoreQueries(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for _, op := range operations {
 		if op.method != http.MethodGet || len(op.in("query")) > 0 {
 			continue
 		}
 		for _, query := range []string{"%", "%zz", "a;b", "x=%00", "x=%ff", "x=", "=", "x=1&x=2"} {
-			if got := op.send(admin, op.pathOf(there)+"?"+query, nil); got.status != http.StatusOK {
+			if got := op.send(admin, op.pathOf(resources)+"?"+query, nil); got.status != http.StatusOK {
 				t.Errorf("%s?%s: %d %s", op.id, query, got.status, got.body)
 			}
 		}

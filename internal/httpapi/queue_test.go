@@ -15,7 +15,7 @@ import (
 // answered once and in order, seq has no gaps, times increase, and only one run was in progress at a time.
 func (c caller) checkAnswered(conversation string, questions int) {
 	c.t.Helper()
-	eventually(c.t, "all is answered", func() bool {
+	eventually(c.t, "no run is queued or running", func() bool {
 		return query[int](c.server, "SELECT count(*) FROM runs WHERE session_id = $1 AND state = 'completed'", conversation) == questions
 	})
 	var messages []object
@@ -34,7 +34,7 @@ func (c caller) checkAnswered(conversation string, questions int) {
 			c.t.Errorf("message %d has the seq %v", i+1, message["seq"])
 		}
 		if i > 0 && text(message, "timestamp") <= text(messages[i-1], "timestamp") {
-			c.t.Errorf("message %d is at %v, the one before at %v", i+1, message["timestamp"], messages[i-1]["timestamp"])
+			c.t.Errorf("message %d has the time %v, the message before %v", i+1, message["timestamp"], messages[i-1]["timestamp"])
 		}
 		run := query[string](c.server, "SELECT run_id::text FROM message_history WHERE id = $1", message["id"])
 		if message["sender"] == "user" {
@@ -42,16 +42,16 @@ func (c caller) checkAnswered(conversation string, questions int) {
 			continue
 		}
 		if answered >= len(asked) || asked[answered] != run {
-			c.t.Fatalf("reply %d answers %s, asked were %v", answered+1, run, asked)
+			c.t.Fatalf("reply %d answers %s, the questions are %v", answered+1, run, asked)
 		}
 		answered++
 	}
 	if overlaps := query[int](c.server, `SELECT count(*) FROM runs a JOIN runs b ON a.session_id = b.session_id AND a.question_seq < b.question_seq
 		WHERE a.session_id = $1 AND b.started_at < a.finished_at`, conversation); overlaps != 0 {
-		c.t.Errorf("%d runs were begun before an earlier one was over", overlaps)
+		c.t.Errorf("%d runs started before an earlier one ended", overlaps)
 	}
 	if left := query[bool](c.server, "SELECT active_run IS NULL AND queued_runs = 0 FROM sessions WHERE id = $1", conversation); !left {
-		c.t.Errorf("the conversation still waits")
+		c.t.Errorf("the conversation still has a queue")
 	}
 	c.checkRecords(conversation, questions)
 }
@@ -73,7 +73,7 @@ func TestConversationQueueHoldsTwentyQuestions(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat, auth.Agent)
 	id := alice.startConversation()
-	release := o.holdBots()
+	release := o.blockReplies()
 	for i := range 21 {
 		sent := alice.sendMessage(id, fmt.Sprint("question ", i))
 		state := alice.get("/api/runs/" + text(sent, "run_id") + "/")
@@ -113,7 +113,7 @@ func TestConversationWithQueuedQuestionsCanBeDeleted(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	id, other := alice.startConversation(), alice.startConversation()
-	release := o.holdBots()
+	release := o.blockReplies()
 	for range 3 {
 		alice.sendMessage(id, question)
 	}
@@ -122,7 +122,7 @@ func TestConversationWithQueuedQuestionsCanBeDeleted(t *testing.T) {
 	release()
 	alice.checkAnswered(other, 1)
 	if n := query[int](o.server, "SELECT (SELECT count(*) FROM runs WHERE session_id = $1) + (SELECT count(*) FROM message_history WHERE session_id = $1)", id); n != 0 {
-		t.Errorf("%d rows are left", n)
+		t.Errorf("%d rows remain", n)
 	}
 }
 
@@ -133,7 +133,7 @@ func TestConcurrentSendsIntoOneConversationAreStoredOrRefused(t *testing.T) {
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
 	stored := 0
-	for _, got := range alice.atOnce(50, func(i int) (string, any) {
+	for _, got := range alice.postConcurrently(50, func(i int) (string, any) {
 		return "/api/conversations/" + id + "/messages", object{"content": fmt.Sprint("question ", i)}
 	}) {
 		switch got.status {
@@ -144,7 +144,7 @@ func TestConcurrentSendsIntoOneConversationAreStoredOrRefused(t *testing.T) {
 		}
 	}
 	if stored < 21 {
-		t.Errorf("only %d were stored", stored)
+		t.Errorf("only %d messages were stored", stored)
 	}
 	alice.checkAnswered(id, stored)
 }
@@ -157,7 +157,7 @@ func TestConcurrentSendsIntoManyConversationsAreAllAnswered(t *testing.T) {
 	for range 50 {
 		conversations = append(conversations, alice.startConversation())
 	}
-	for _, got := range alice.atOnce(50, func(i int) (string, any) {
+	for _, got := range alice.postConcurrently(50, func(i int) (string, any) {
 		return "/api/conversations/" + conversations[i] + "/messages", object{"content": question}
 	}) {
 		got.wantStatus(http.StatusCreated)
@@ -167,8 +167,8 @@ func TestConcurrentSendsIntoManyConversationsAreAllAnswered(t *testing.T) {
 	}
 }
 
-// atOnce sends n POSTs at the same time.
-func (c caller) atOnce(n int, request func(i int) (path string, body any), options ...option) []answer {
+// postConcurrently sends n POSTs at the same time.
+func (c caller) postConcurrently(n int, request func(i int) (path string, body any), options ...option) []answer {
 	c.t.Helper()
 	answers := make([]answer, n)
 	errs := make([]error, n)
@@ -196,7 +196,7 @@ func TestMessagesAreAcknowledgedBeforeTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	release := o.holdBots()
+	release := o.blockReplies()
 	began := time.Now()
 	started := alice.post("/api/conversations/start", object{"initial_message": question})
 	if took := time.Since(began); took > 5*time.Second {

@@ -18,8 +18,8 @@ import (
 	"parley/internal/httpapi/recordfile"
 )
 
-// exportedLines returns the records of an export as JSON Lines.
-func (c caller) exportedLines(query string) []object {
+// exportLines returns the records of an export as JSON Lines.
+func (c caller) exportLines(query string) []object {
 	c.t.Helper()
 	got := c.call(http.MethodGet, linesPath+query+"&format=jsonl", nil)
 	if got.status != http.StatusOK || got.header.Get("Content-Type") != "application/x-ndjson" {
@@ -28,7 +28,7 @@ func (c caller) exportedLines(query string) []object {
 	lines := []object{}
 	for line := range strings.Lines(string(got.body)) {
 		if !strings.HasSuffix(line, "}\n") {
-			c.t.Errorf("%q is not a line", line)
+			c.t.Errorf("%q is not a complete line", line)
 		}
 		lines = append(lines, answer{t: c.t, request: got.request, body: []byte(line)}.json())
 	}
@@ -84,18 +84,18 @@ func TestExportedLinesEqualTheRecordsOfTheList(t *testing.T) {
 // Exports are CSV unless the request asks for another format.
 func TestExportsAreCSVByDefault(t *testing.T) {
 	t.Parallel()
-	alice, _ := serve(t).organization().exchanges()
+	alice, _ := serve(t).organization().createExchanges()
 	for query, header := range map[string]string{"": "User input", "format=csv&locale=en": "User input", "locale=zh-TW": "用戶輸入訊息"} {
-		got := alice.call(http.MethodGet, linesPath+around(query), nil)
+		got := alice.call(http.MethodGet, linesPath+withDays(query), nil)
 		if got.status != 200 || got.header.Get("Content-Type") != "text/csv; charset=utf-8" || got.header.Get("Cache-Control") != "no-store" ||
-			!strings.Contains(got.header.Get("Content-Disposition"), days["endDate"]+`.csv"`) {
+			!strings.Contains(got.header.Get("Content-Disposition"), dayParameters["endDate"]+`.csv"`) {
 			t.Fatalf("%s: %d %v", got.request, got.status, got.header)
 		}
 		rows := must(csv.NewReader(strings.NewReader(strings.TrimPrefix(string(got.body), "\uFEFF"))).ReadAll())
 		if len(rows) != 5 || rows[0][1] != header {
 			t.Fatalf("the rows are %q", rows)
 		}
-		for i, record := range objects(alice.records(""), "results") {
+		for i, record := range objects(alice.listRecords(""), "results") {
 			want := text(record, "inputMessage")
 			if want == "=1+1" {
 				want = "'=1+1"
@@ -105,27 +105,27 @@ func TestExportsAreCSVByDefault(t *testing.T) {
 			}
 		}
 	}
-	if header := alice.call(http.MethodGet, linesPath+around("format=jsonl"), nil).header.Get("Content-Disposition"); !strings.HasSuffix(header, `.jsonl"`) {
+	if header := alice.call(http.MethodGet, linesPath+withDays("format=jsonl"), nil).header.Get("Content-Disposition"); !strings.HasSuffix(header, `.jsonl"`) {
 		t.Errorf("the name is %s", header)
 	}
-	alice.call(http.MethodGet, linesPath+around("format=xml"), nil).wantProblem(400, "invalid_request", "format")
-	alice.call(http.MethodGet, linesPath+around("locale=fr"), nil).wantProblem(400, "invalid_request", "locale")
+	alice.call(http.MethodGet, linesPath+withDays("format=xml"), nil).wantProblem(400, "invalid_request", "format")
+	alice.call(http.MethodGet, linesPath+withDays("locale=fr"), nil).wantProblem(400, "invalid_request", "locale")
 }
 
 // An invalid filter is refused, and an unknown conversation is 404, in the list and the exports.
 func TestInvalidRecordFiltersAreRejected(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice, _ := o.exchanges()
-	elsewhere := o.as("alice", auth.Chat).one()["conversations"]
+	alice, _ := o.createExchanges()
+	elsewhere := o.as("alice", auth.Chat).createResources()["conversations"]
 	for _, path := range []string{recordsPath, exportPath, linesPath} {
 		for query, where := range map[string]string{"status=done": "status", "status=": "status", "feedback=null": "feedback", "type=new": "type", "conversation=": "conversation"} {
-			if err := alice.call(http.MethodGet, path+around(query), nil).checkProblem(400, "invalid_request", where); err != nil {
+			if err := alice.call(http.MethodGet, path+withDays(query), nil).checkProblem(400, "invalid_request", where); err != nil {
 				t.Error(err)
 			}
 		}
 		for _, id := range []string{"x", uuid.NewString(), elsewhere} {
-			if err := alice.call(http.MethodGet, path+around("conversation="+id), nil).checkProblem(404, "not_found", ""); err != nil {
+			if err := alice.call(http.MethodGet, path+withDays("conversation="+id), nil).checkProblem(404, "not_found", ""); err != nil {
 				t.Error(err)
 			}
 		}
@@ -136,7 +136,7 @@ func TestInvalidRecordFiltersAreRejected(t *testing.T) {
 func TestScoresAreUpdatedIndependently(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice, ids := o.exchanges()
+	alice, ids := o.createExchanges()
 	evaluator := o.as("evaluator", auth.RecordsWrite)
 	path := recordsPath + ids[0] + "/"
 	before := alice.get(path)
@@ -161,7 +161,7 @@ func TestScoresAreUpdatedIndependently(t *testing.T) {
 			}
 		}
 		if again := alice.get(path); !reflect.DeepEqual(again, got) {
-			t.Errorf("%v: it is %v then, not %v", step.body, again, got)
+			t.Errorf("%v: it became %v, want %v", step.body, again, got)
 		}
 	}
 	for body, where := range map[string]string{`{"faithfulnessScore": 1.1}`: "/faithfulnessScore", `{"contextRecallScore": -0.1}`: "/contextRecallScore", `{"answerRelevancyScore": "1"}`: "/answerRelevancyScore", `[]`: ""} {

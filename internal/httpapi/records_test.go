@@ -22,24 +22,24 @@ const (
 	statisticsPath = "/api/chatbots/parley/statistics/"
 )
 
-// around adds days to a query that include the whole time of the test.
-func around(query string) string {
-	return "?" + strings.TrimSuffix("startDate="+days["startDate"]+"&endDate="+days["endDate"]+"&"+query, "&")
+// withDays adds days to a query that include the whole time of the test.
+func withDays(query string) string {
+	return "?" + strings.TrimSuffix("startDate="+dayParameters["startDate"]+"&endDate="+dayParameters["endDate"]+"&"+query, "&")
 }
 
-// records returns a page of the default bot's records.
-func (c caller) records(query string) object {
+// listRecords returns a page of the default bot's records.
+func (c caller) listRecords(query string) object {
 	c.t.Helper()
-	return c.get(recordsPath + around(query))
+	return c.get(recordsPath + withDays(query))
 }
 
-// exported returns the rows of the worksheet Records.
-func (c caller) exported(query string) [][]string {
+// exportRows returns the rows of the worksheet Records.
+func (c caller) exportRows(query string) [][]string {
 	c.t.Helper()
-	return c.exportedFrom(exportPath + query)
+	return c.exportRowsFrom(exportPath + query)
 }
 
-func (c caller) exportedFrom(path string) [][]string {
+func (c caller) exportRowsFrom(path string) [][]string {
 	c.t.Helper()
 	got := c.call(http.MethodGet, path, nil)
 	if got.status != http.StatusOK {
@@ -53,17 +53,17 @@ func (c caller) exportedFrom(path string) [][]string {
 	return must(book.GetRows("Records", excelize.Options{RawCellValue: true}))
 }
 
-// exchanges sends four questions to the default bot in two conversations, cancels the last one, and returns their
+// createExchanges sends four questions to the default bot in two conversations, cancels the last one, and returns their
 // runs.
-func (o organization) exchanges() (alice caller, ids []string) {
+func (o organization) createExchanges() (alice caller, ids []string) {
 	o.t.Helper()
 	alice = o.as("alice", auth.Chat, auth.RecordsRead)
-	one, two := alice.startConversation(), alice.startConversation()
-	for _, asked := range [][2]string{{one, question}, {one, "=1+1"}, {two, "100% or under_score 請問如何申請退款？"}} {
+	first, second := alice.startConversation(), alice.startConversation()
+	for _, asked := range [][2]string{{first, question}, {first, "=1+1"}, {second, "100% or under_score 請問如何申請退款？"}} {
 		ids = append(ids, text(alice.ask(asked[0], asked[1]), "run_id"))
 	}
-	release := o.holdBots()
-	cancelled := text(alice.sendMessage(two, "Never mind"), "run_id")
+	release := o.blockReplies()
+	cancelled := text(alice.sendMessage(second, "Never mind"), "run_id")
 	alice.call(http.MethodPost, "/api/runs/"+cancelled+"/cancel/", nil)
 	release()
 	alice.awaitRun(cancelled)
@@ -74,8 +74,8 @@ func (o organization) exchanges() (alice caller, ids []string) {
 func TestRecordsDescribeTheirExchange(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice, ids := o.exchanges()
-	page := alice.records("")
+	alice, ids := o.createExchanges()
+	page := alice.listRecords("")
 	list := objects(page, "results")
 	slices.Reverse(ids)
 	if got := idsOf(list); !slices.Equal(got, ids) || number(page, "count") != len(ids) || page["next"] != nil || page["previous"] != nil {
@@ -107,7 +107,7 @@ func TestRecordsDescribeTheirExchange(t *testing.T) {
 		t.Errorf("%v", first)
 	}
 	o.exec("UPDATE records SET faithfulness_score = 0.9, context_recall_score = 0.005, feedback = 'dislike', status = 'failed', error = 'x' WHERE id = $1", ids[0])
-	got := objects(alice.records("pageSize=1"), "results")[0]
+	got := objects(alice.listRecords("pageSize=1"), "results")[0]
 	if shown := fmt.Sprint(got["faithfulnessScore"], got["displayFaithfulnessScore"], got["displayContextRecallScore"], got["feedback"], got["error"]); shown != fmt.Sprint("0.9", "0.90", "0.01", "dislike", "x") {
 		t.Errorf("%v", got)
 	}
@@ -117,17 +117,17 @@ func TestRecordsDescribeTheirExchange(t *testing.T) {
 func TestListExportAndStatisticsSelectTheSameRecords(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice, ids := o.exchanges()
+	alice, ids := o.createExchanges()
 	// The first record is old, and its day differs in an eastern time zone.
 	o.exec("UPDATE records SET created_at = '2026-01-15T23:30:00.999999Z' WHERE id = $1", ids[0])
 	o.exec("UPDATE records SET feedback = 'like' WHERE id = $1", ids[1])
 	first := text(alice.get("/api/runs/"+ids[0]+"/"), "conversation")
 	for query, want := range map[string]int{
-		around(""): 3, around("userMessage=UNDER_"): 1, around("userMessage=%25"): 1, around("userMessage=0_or"): 0, around("userMessage=%E9%80%80%E6%AC%BE"): 1,
-		around("status=completed"): 2, around("status=cancelled"): 1, around("status=failed"): 0, around("status=cancelled&type=New"): 0,
-		around("feedback=like"): 1, around("feedback=dislike"): 0, around("feedback=none"): 2, around("feedback=none&status=completed"): 1,
-		around("type=New"): 1, around("type=Follow"): 2, around("conversation=" + first): 1, around("conversation=" + first + "&type=New"): 0,
-		around("botMessage=know"): 1, around("botMessage=KNOW&userMessage=1%2B1"): 1, around("botMessage=nothing+of+it"): 0,
+		withDays(""): 3, withDays("userMessage=UNDER_"): 1, withDays("userMessage=%25"): 1, withDays("userMessage=0_or"): 0, withDays("userMessage=%E9%80%80%E6%AC%BE"): 1,
+		withDays("status=completed"): 2, withDays("status=cancelled"): 1, withDays("status=failed"): 0, withDays("status=cancelled&type=New"): 0,
+		withDays("feedback=like"): 1, withDays("feedback=dislike"): 0, withDays("feedback=none"): 2, withDays("feedback=none&status=completed"): 1,
+		withDays("type=New"): 1, withDays("type=Follow"): 2, withDays("conversation=" + first): 1, withDays("conversation=" + first + "&type=New"): 0,
+		withDays("botMessage=know"): 1, withDays("botMessage=KNOW&userMessage=1%2B1"): 1, withDays("botMessage=nothing+of+it"): 0,
 		"?startDate=2026-01-15&endDate=2026-01-15":                                                1,
 		"?startDate=2026-01-15&endDate=2026-01-15&timezone=UTC":                                   1,
 		"?startDate=2026-01-15&endDate=2026-01-15&timezone=Asia/Taipei":                           0,
@@ -139,9 +139,9 @@ func TestListExportAndStatisticsSelectTheSameRecords(t *testing.T) {
 		list := alice.get(recordsPath + query)
 		found := idsOf(objects(list, "results"))
 		if number(list, "count") != want || len(found) != want {
-			t.Errorf("%s: the list has %d of %d, want %d", query, len(found), number(list, "count"), want)
+			t.Errorf("%s: the list has %d records of %d, want %d", query, len(found), number(list, "count"), want)
 		}
-		rows := alice.exported(query)
+		rows := alice.exportRows(query)
 		var written []string
 		for _, row := range rows[1:] {
 			written = append(written, row[0])
@@ -149,7 +149,7 @@ func TestListExportAndStatisticsSelectTheSameRecords(t *testing.T) {
 		if !slices.Equal(written, found) {
 			t.Errorf("%s: the export has %v, the list %v", query, written, found)
 		}
-		if lines := alice.exportedLines(query); fmt.Sprint(lines) != fmt.Sprint(objects(list, "results")) {
+		if lines := alice.exportLines(query); fmt.Sprint(lines) != fmt.Sprint(objects(list, "results")) {
 			t.Errorf("%s: the lines are %v, the list %v", query, lines, list)
 		}
 		if strings.Count(query, "=") > 2+strings.Count(query, "timezone=") {
@@ -160,17 +160,17 @@ func TestListExportAndStatisticsSelectTheSameRecords(t *testing.T) {
 			t.Errorf("%s: the statistics count %d, want %d", query, got, want)
 		}
 	}
-	page := alice.records("pageSize=2&page=2")
+	page := alice.listRecords("pageSize=2&page=2")
 	if len(objects(page, "results")) != 1 || number(page, "count") != 3 || page["next"] != nil || alice.get(text(page, "previous"))["previous"] != nil {
 		t.Errorf("%v", page)
 	}
 	for _, query := range []string{"pageSize=3&page=2", "page=2", "page=2&userMessage=nothing+of+it"} {
-		alice.call(http.MethodGet, recordsPath+around(query), nil).wantProblem(404, "not_found", "")
+		alice.call(http.MethodGet, recordsPath+withDays(query), nil).wantProblem(404, "not_found", "")
 	}
 	// Another bot has no records.
 	other := text(o.as("admin", auth.Admin).post("/api/chatbots/", object{"name": "Another"}), "id")
-	if got := alice.get("/api/chatbots/" + other + "/records/" + around("")); number(got, "count") != 0 {
-		t.Errorf("another bot has %v", got)
+	if got := alice.get("/api/chatbots/" + other + "/records/" + withDays("")); number(got, "count") != 0 {
+		t.Errorf("the statistics of another bot are %v", got)
 	}
 }
 
@@ -204,18 +204,18 @@ func TestDateRangesAreValidated(t *testing.T) {
 func TestExcelExportIsAWorkbook(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice, _ := o.exchanges()
+	alice, _ := o.createExchanges()
 	for locale, want := range map[string]string{
 		"":             "ID|User input|Condensed input|Type|Reference|Output|Faithfulness|Answer relevancy|Answer correctness|Answer similarity|Context precision|Context recall|Reply time (s)|Created at|Model|Prompt tokens|Completion tokens|Cached tokens|Reasoning tokens",
 		"locale=en":    "ID|User input|Condensed input|Type|Reference|Output|Faithfulness|Answer relevancy|Answer correctness|Answer similarity|Context precision|Context recall|Reply time (s)|Created at|Model|Prompt tokens|Completion tokens|Cached tokens|Reasoning tokens",
 		"locale=zh-TW": "ID|用戶輸入訊息|修飾輸入訊息|型態|參考資料|輸出訊息|誠實性評分|回答相關性評分|回答正確性評分|回答相似性評分|參考資料相關性評分|參考資料召回率評分|回覆花費時間|建立時間|模型|輸入 Token 數|輸出 Token 數|快取 Token 數|推理 Token 數",
 	} {
-		if header := strings.Join(alice.exported(around(locale))[0], "|"); header != want {
+		if header := strings.Join(alice.exportRows(withDays(locale))[0], "|"); header != want {
 			t.Errorf("%q: the header is %s", locale, header)
 		}
 	}
-	rows := alice.exported(around(""))[1:]
-	for i, record := range objects(alice.records(""), "results") {
+	rows := alice.exportRows(withDays(""))[1:]
+	for i, record := range objects(alice.listRecords(""), "results") {
 		row := rows[i]
 		for column, field := range map[int]string{0: "id", 1: "inputMessage", 2: "condenseMessage", 3: "type", 4: "context", 5: "outputMessage", 12: "replyTime"} {
 			want := ""
@@ -227,16 +227,16 @@ func TestExcelExportIsAWorkbook(t *testing.T) {
 			}
 		}
 	}
-	got := alice.call(http.MethodGet, exportPath+around("timezone=Asia/Taipei"), nil)
+	got := alice.call(http.MethodGet, exportPath+withDays("timezone=Asia/Taipei"), nil)
 	book := must(excelize.OpenReader(bytes.NewReader(got.body)))
 	defer book.Close()
 	if formula := must(book.GetCellFormula("Records", "B4")); formula != "" || must(book.GetCellValue("Records", "B4")) != "=1+1" {
 		t.Errorf("B4 is the formula %q, %q", formula, must(book.GetCellValue("Records", "B4")))
 	}
-	created := must(time.Parse(time.RFC3339Nano, text(objects(alice.records(""), "results")[0], "createdAt")))
+	created := must(time.Parse(time.RFC3339Nano, text(objects(alice.listRecords(""), "results")[0], "createdAt")))
 	taipei := must(time.LoadLocation("Asia/Taipei"))
 	if shown := must(book.GetCellValue("Records", "N2")); shown != created.In(taipei).Format(time.DateTime) {
-		t.Errorf("N2 shows %q, created %v", shown, created.In(taipei))
+		t.Errorf("N2 is %q, created %v", shown, created.In(taipei))
 	}
 }
 
@@ -263,18 +263,18 @@ func TestExportsHaveFileNames(t *testing.T) {
 func TestStatisticsHaveAnEntryForEachDay(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice, ids := o.exchanges()
+	alice, ids := o.createExchanges()
 	o.exec("UPDATE records SET feedback = 'like' WHERE id = $1", ids[0])
 	o.exec("UPDATE records SET feedback = 'dislike', status = 'failed', error = 'x' WHERE id = $1", ids[1])
-	got := alice.get(statisticsPath + around("timezone=Asia/Taipei"))
+	got := alice.get(statisticsPath + withDays("timezone=Asia/Taipei"))
 	entries := objects(got, "days")
-	if got["timezone"] != "Asia/Taipei" || got["startDate"] != days["startDate"] || got["endDate"] != days["endDate"] || len(entries) != 5 {
+	if got["timezone"] != "Asia/Taipei" || got["startDate"] != dayParameters["startDate"] || got["endDate"] != dayParameters["endDate"] || len(entries) != 5 {
 		t.Fatalf("%v", got)
 	}
 	totals := got["totals"].(object)
 	sums := map[string]int{}
 	for i, entry := range entries {
-		if want := must(time.Parse(time.DateOnly, days["startDate"])).AddDate(0, 0, i).Format(time.DateOnly); entry["date"] != want {
+		if want := must(time.Parse(time.DateOnly, dayParameters["startDate"])).AddDate(0, 0, i).Format(time.DateOnly); entry["date"] != want {
 			t.Errorf("day %d is %v", i, entry["date"])
 		}
 		for _, name := range []string{"conversations", "messages", "records", "failures", "likes", "dislikes", "promptTokens", "completionTokens"} {
@@ -283,10 +283,10 @@ func TestStatisticsHaveAnEntryForEachDay(t *testing.T) {
 	}
 	messages := len(objects(alice.get("/api/messages/?pageSize=100"), "results"))
 	for name, want := range map[string]int{
-		"conversations": 2, "messages": messages, "records": number(alice.records("timezone=Asia/Taipei"), "count"), "failures": 1, "likes": 1, "dislikes": 1, "promptTokens": 0, "completionTokens": 0,
+		"conversations": 2, "messages": messages, "records": number(alice.listRecords("timezone=Asia/Taipei"), "count"), "failures": 1, "likes": 1, "dislikes": 1, "promptTokens": 0, "completionTokens": 0,
 	} {
 		if number(totals, name) != want || sums[name] != want {
-			t.Errorf("%s: %v in all, %d by day, want %d", name, totals[name], sums[name], want)
+			t.Errorf("%s: the total is %v, the sum of the days %d, want %d", name, totals[name], sums[name], want)
 		}
 	}
 	if totals["meanReplyTime"] == nil || totals["p95ReplyTime"] == nil || totals["meanTimeToFirstToken"] == nil {
@@ -303,35 +303,35 @@ func TestStatisticsHaveAnEntryForEachDay(t *testing.T) {
 func TestUsageIsCounted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	admin := o.withModel(serveModel(t, goodDay))
+	admin := o.withModel(serveModel(t, streamGoodDay))
 	alice := o.as("alice", auth.Chat)
 	wanted := object{"promptTokens": 120, "completionTokens": 7, "totalTokens": 127}
-	answer := alice.call(http.MethodPost, completions, asking(question, false)).wantStatus(200)
+	answer := alice.call(http.MethodPost, completions, completionBody(question, false)).wantStatus(200)
 	run := alice.get("/api/runs/" + text(answer, "runId") + "/")
-	record := objects(admin.records(""), "results")[0]
+	record := objects(admin.listRecords(""), "results")[0]
 	for what, got := range map[string]object{"completion": answer, "run": run, "record": record} {
 		if !sameJSON(t, got["usage"], wanted) {
 			t.Errorf("%s: usage is %v", what, got["usage"])
 		}
 	}
-	if row := admin.exported(around(""))[1]; row[15] != "120" || row[16] != "7" {
+	if row := admin.exportRows(withDays(""))[1]; row[15] != "120" || row[16] != "7" {
 		t.Errorf("the export's row is %q", row)
 	}
-	totals := admin.get(statisticsPath + around(""))["totals"].(object)
+	totals := admin.get(statisticsPath + withDays(""))["totals"].(object)
 	if number(totals, "promptTokens") != 120 || number(totals, "completionTokens") != 7 || number(totals, "cachedTokens") != 0 || number(totals, "reasoningTokens") != 0 {
 		t.Errorf("the totals are %v", totals)
 	}
 
-	path := "/api/stateless-usage/" + around("")
+	path := "/api/stateless-usage/" + withDays("")
 	if got := admin.get(path); number(got, "count") != 0 {
 		t.Errorf("before any stateless completion: %v", got)
 	}
 	for range 3 {
-		alice.chat(chatting("Hello?"))
+		alice.completeChat(chatBody("Hello?"))
 	}
 	o.expectFailures()
 	o.withModel(serveModel(t, failing))
-	alice.call(http.MethodPost, chatCompletions, chatting("Hello?")).wantStatus(502)
+	alice.call(http.MethodPost, chatCompletions, chatBody("Hello?")).wantStatus(502)
 	var got []object
 	eventually(t, "all completions are counted", func() bool {
 		got = objects(admin.get(path), "results")

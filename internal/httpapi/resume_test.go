@@ -23,7 +23,7 @@ func TestBrokenStreamResumesWithoutLossOrDuplicates(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
-	rule, whole := slow(80, 8)
+	rule, whole := slowRule(80, 8)
 	alice, path := scriptedCaller(t, rule)
 	var all sync.WaitGroup
 	broken, breaks := make([][]event, 8), make([]int, 8)
@@ -31,7 +31,7 @@ func TestBrokenStreamResumesWithoutLossOrDuplicates(t *testing.T) {
 	for i := range broken {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		all.Go(func() {
-			first, err := alice.tryListen(http.MethodPost, path, asking("Go on", true))
+			first, err := alice.tryListen(http.MethodPost, path, completionBody("Go on", true))
 			if err != nil {
 				errs[i] = err
 				return
@@ -41,7 +41,7 @@ func TestBrokenStreamResumesWithoutLossOrDuplicates(t *testing.T) {
 			beside.Go(func() {
 				unbroken[i], besideErr = alice.tryCall(http.MethodGet, "/api/runs/"+first.run+"/events/", nil, withHeader("Authorization", "Api-Key "+alice.key))
 			})
-			broken[i], breaks[i], err = alice.brokenlyHear(first, random)
+			broken[i], breaks[i], err = alice.readWithBreaks(first, random)
 			beside.Wait()
 			errs[i] = errors.Join(err, besideErr)
 		})
@@ -52,37 +52,37 @@ func TestBrokenStreamResumesWithoutLossOrDuplicates(t *testing.T) {
 			t.Errorf("after %d breaks: %v", breaks[i], err)
 			continue
 		}
-		content, last := joined(t, broken[i])
-		other, otherLast := joined(t, unbroken[i].events())
+		content, last := checkStream(t, broken[i])
+		other, otherLast := checkStream(t, unbroken[i].events())
 		if content != whole || other != whole || !equalJSON(last, otherLast) || last["finishReason"] != "stop" || breaks[i] < 3 {
-			t.Errorf("after %d breaks %q and %v, unbroken %q and %v", breaks[i], content, last, other, otherLast)
+			t.Errorf("after %d breaks %q and %v, without breaks %q and %v", breaks[i], content, last, other, otherLast)
 		}
-		if stored := alice.messageOf(text(last, "runId")); stored["content"] != whole {
-			t.Errorf("stored is %v", stored)
+		if stored := alice.storedReply(text(last, "runId")); stored["content"] != whole {
+			t.Errorf("the stored message is %v", stored)
 		}
 	}
 }
 
-// brokenlyHear disconnects after a few events and resumes after the last received one, until the stream ends.
-func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, breaks int, err error) {
+// readWithBreaks disconnects after a few events and resumes after the last received one, until the stream ends.
+func (c caller) readWithBreaks(l *streamListener, random *rand.Rand) (heard []event, breaks int, err error) {
 	for run, held := l.run, ""; ; breaks++ {
 		for range 1 + random.IntN(12) {
-			one, err := l.tryNext()
+			next, err := l.tryNext()
 			if err != nil {
-				l.leave()
+				l.disconnect()
 				return nil, breaks, err
 			}
-			heard, held = append(heard, one), one.id
-			if one.data["done"] == true {
+			heard, held = append(heard, next), next.id
+			if next.data["done"] == true {
 				_, err := l.tryNext()
-				l.leave()
+				l.disconnect()
 				if !errors.Is(err, io.EOF) {
 					return nil, breaks, fmt.Errorf("the last event is followed by %w", err)
 				}
 				return heard, breaks, nil
 			}
 		}
-		l.leave()
+		l.disconnect()
 		query, options := "", []option{}
 		switch random.IntN(3) {
 		case 0:
@@ -96,7 +96,7 @@ func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, br
 			return nil, breaks, err
 		}
 		if l.run != run {
-			return nil, breaks, fmt.Errorf("X-Run-Id is %s of %s", l.run, run)
+			return nil, breaks, fmt.Errorf("X-Run-Id is %s, want %s", l.run, run)
 		}
 	}
 }
@@ -104,31 +104,31 @@ func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, br
 // Without an event ID, a late listener receives the text so far as one delta, and then each new delta.
 func TestStreamWithoutAnEventIDBeginsWithTheTextSoFar(t *testing.T) {
 	t.Parallel()
-	rule, whole := slow(40, 15)
+	rule, whole := slowRule(40, 15)
 	alice, path := scriptedCaller(t, rule)
-	first := alice.listen(path, asking("Go on", true))
+	first := alice.listen(path, completionBody("Go on", true))
 	for range 10 {
 		first.next()
 	}
 	soFar, second := "", alice.follow(first.run, "")
-	for _, one := range first.heard {
-		soFar += one.data["content"].(string)
+	for _, firstText := range first.events {
+		soFar += firstText.data["content"].(string)
 	}
 	if begun := second.next().data["content"].(string); !strings.HasPrefix(begun, soFar) || begun == whole {
-		t.Errorf("it begins with %q after %q", begun, soFar)
+		t.Errorf("the stream begins with %q, want the text so far, %q", begun, soFar)
 	}
 	for name, want := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Run-Id": first.run} {
 		if got := second.header.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	one, oneLast := joined(t, first.rest())
-	two, twoLast := joined(t, second.rest())
-	if one != whole || two != whole || !equalJSON(oneLast, twoLast) || len(second.heard) < 3 {
-		t.Errorf("%q and %v, the late one in %d events %q and %v", one, oneLast, len(second.heard), two, twoLast)
+	firstText, firstLast := checkStream(t, first.rest())
+	lateText, lateLast := checkStream(t, second.rest())
+	if firstText != whole || lateText != whole || !equalJSON(firstLast, lateLast) || len(second.events) < 3 {
+		t.Errorf("%q and %v, the late listener received in %d events %q and %v", firstText, firstLast, len(second.events), lateText, lateLast)
 	}
-	if stored := alice.messageOf(first.run); stored["content"] != whole {
-		t.Errorf("stored is %v", stored)
+	if stored := alice.storedReply(first.run); stored["content"] != whole {
+		t.Errorf("the stored message is %v", stored)
 	}
 }
 
@@ -138,15 +138,15 @@ func TestFinishedRunResumesAfterAnyEvent(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	events := alice.stream(object{"message": object{"content": question}}).events()
-	whole, last := joined(t, events)
+	whole, last := checkStream(t, events)
 	run := text(last, "runId")
 	held := ""
-	for i, one := range events[:len(events)-1] {
-		held += one.data["content"].(string)
-		rest := alice.follow(run, "", withHeader("Last-Event-ID", one.id)).rest()
-		got, gotLast := resumed(t, held, rest)
+	for i, received := range events[:len(events)-1] {
+		held += received.data["content"].(string)
+		rest := alice.follow(run, "", withHeader("Last-Event-ID", received.id)).rest()
+		got, gotLast := checkResumedStream(t, held, rest)
 		if got != whole || !equalJSON(gotLast, last) || rest[0].data["reset"] != nil || i >= len(events)-2 && len(rest) != 1 {
-			t.Errorf("after %s: %q in %d events, and %v, not %v", one.id, got, len(rest), gotLast, last)
+			t.Errorf("after %s: %q in %d events, and %v, not %v", received.id, got, len(rest), gotLast, last)
 		}
 	}
 	end := events[len(events)-1].id
@@ -159,7 +159,7 @@ func TestFinishedRunResumesAfterAnyEvent(t *testing.T) {
 		}
 	}
 	all := alice.follow(run, "").rest()
-	if got, gotLast := joined(t, all); got != whole || !equalJSON(gotLast, last) || len(all) != 2 {
+	if got, gotLast := checkStream(t, all); got != whole || !equalJSON(gotLast, last) || len(all) != 2 {
 		t.Errorf("%d events: %q, %v", len(all), got, gotLast)
 	}
 }
@@ -169,16 +169,16 @@ func TestFinishedRunWithoutTextEndsItsStreamImmediately(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"match": "nothing", "deltas": []string{}}, object{"deltas": []string{}, "failAfter": 0})
 	for asked, reason := range map[string]string{"nothing": "stop", "fail": "error"} {
-		run := alice.listen(path, asking(asked, true)).run
+		run := alice.listen(path, completionBody(asked, true)).run
 		alice.awaitRun(run)
 		began := time.Now()
 		for _, query := range []string{"", "?after=1.0"} {
-			if content, last := joined(t, alice.follow(run, query).rest()); content != "" || last["finishReason"] != reason || (last["error"] != nil) != (reason == "error") {
+			if content, last := checkStream(t, alice.follow(run, query).rest()); content != "" || last["finishReason"] != reason || (last["error"] != nil) != (reason == "error") {
 				t.Errorf("%s%s: %q, %v", asked, query, content, last)
 			}
 		}
 		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("%s: it took %v", asked, took)
+			t.Errorf("%s: the stream took %v", asked, took)
 		}
 	}
 }
@@ -187,15 +187,15 @@ func TestFinishedRunWithoutTextEndsItsStreamImmediately(t *testing.T) {
 // it belongs to another attempt, is beyond the end or is inside a character.
 func TestUnknownEventIDResetsTheStream(t *testing.T) {
 	t.Parallel()
-	alice, _ := scriptedCaller(t, silent("silence", "Ah 字", " oh"), object{"deltas": []string{"Ah 字", " oh"}})
-	id := alice.startWith("s")
+	alice, _ := scriptedCaller(t, silentRule("silence", "Ah 字", " oh"), object{"deltas": []string{"Ah 字", " oh"}})
+	id := alice.startConversationWith("s")
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	over := alice.abandonedRun(id, "Speak", "running", 1)
+	over := alice.createAbandonedRun(id, "Speak", "running", 1)
 	alice.awaitRun(over)
-	id = alice.startWith("s")
+	id = alice.startConversationWith("s")
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	running := alice.abandonedRun(id, "Speak, then silence", "running", 1)
-	eventually(t, "it is taken up", func() bool { return number(alice.get("/api/runs/"+running+"/"), "attempt") == 2 })
+	running := alice.createAbandonedRun(id, "Speak, then silence", "running", 1)
+	eventually(t, "the run is reclaimed", func() bool { return number(alice.get("/api/runs/"+running+"/"), "attempt") == 2 })
 	const whole = "Ah 字 oh"
 	alice.follow(running, "").readTo("", whole)
 	for _, test := range []struct {
@@ -212,25 +212,25 @@ func TestUnknownEventIDResetsTheStream(t *testing.T) {
 		{"1.0", "", false}, // there is nothing to discard
 	} {
 		events := alice.follow(over, "?after="+test.after).rest()
-		if content, last := resumed(t, test.held, events); content != whole || last["finishReason"] != "stop" || (events[0].data["reset"] == true) != test.isReset {
+		if content, last := checkResumedStream(t, test.held, events); content != whole || last["finishReason"] != "stop" || (events[0].data["reset"] == true) != test.isReset {
 			t.Errorf("after %s: %v", test.after, events)
 		}
 		growing := alice.follow(running, "?after="+test.after)
-		if growing.readTo(test.held, whole); (growing.heard[0].data["reset"] == true) != test.isReset {
-			t.Errorf("while it grows, after %s: %v", test.after, growing.heard)
+		if growing.readTo(test.held, whole); (growing.events[0].data["reset"] == true) != test.isReset {
+			t.Errorf("during the reply, after %s: %v", test.after, growing.events)
 		}
-		growing.leave()
+		growing.disconnect()
 	}
 	// An ID beyond the end is detected only when the reply has ended.
 	for _, after := range []string{"2.11", "2.999999999"} {
 		events := alice.follow(over, "?after="+after).rest()
-		if content, _ := resumed(t, "Ah 字 oh no", events); content != whole || events[0].data["reset"] != true || len(events) != 2 {
+		if content, _ := checkResumedStream(t, "Ah 字 oh no", events); content != whole || events[0].data["reset"] != true || len(events) != 2 {
 			t.Errorf("after %s: %v", after, events)
 		}
 		growing := alice.follow(running, "?after="+after)
 		alice.cancel(running)
-		if content, last := resumed(t, "Ah 字 oh no", growing.rest()); content != whole || last["finishReason"] != "cancelled" {
-			t.Errorf("while it grew, after %s: %v", after, growing.heard)
+		if content, last := checkResumedStream(t, "Ah 字 oh no", growing.rest()); content != whole || last["finishReason"] != "cancelled" {
+			t.Errorf("during the reply, after %s: %v", after, growing.events)
 		}
 	}
 }
@@ -238,27 +238,27 @@ func TestUnknownEventIDResetsTheStream(t *testing.T) {
 // Listeners receive a reset when another attempt takes over.
 func TestNewAttemptResetsTheStream(t *testing.T) {
 	t.Parallel()
-	alice, path := scriptedCaller(t, silent("", "Ah ", "oh"))
-	first := alice.listen(path, asking("Speak", true))
+	alice, path := scriptedCaller(t, silentRule("", "Ah ", "oh"))
+	first := alice.listen(path, completionBody("Speak", true))
 	first.readTo("", "Ah oh")
-	eventually(t, "it is taken up", func() bool {
+	eventually(t, "the run is reclaimed", func() bool {
 		alice.exec("UPDATE runs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND attempt = 1", first.run)
 		return number(alice.get("/api/runs/"+first.run+"/"), "attempt") == 2
 	})
-	if one := first.next(); one.data["reset"] != true || !strings.HasPrefix(one.id, "2.") {
-		t.Fatalf("%v", one)
+	if reset := first.next(); reset.data["reset"] != true || !strings.HasPrefix(reset.id, "2.") {
+		t.Fatalf("%v", reset)
 	} else {
-		first.readTo(one.data["content"].(string), "Ah oh")
+		first.readTo(reset.data["content"].(string), "Ah oh")
 	}
 	alice.cancel(first.run)
 	resets := 0
-	content, last := joined(t, first.rest())
-	for _, one := range first.heard {
-		if one.data["reset"] == true {
+	content, last := checkStream(t, first.rest())
+	for _, reset := range first.events {
+		if reset.data["reset"] == true {
 			resets++
 		}
 	}
-	if content != "Ah oh" || last["finishReason"] != "cancelled" || resets != 1 || alice.messageOf(first.run)["content"] != content {
+	if content != "Ah oh" || last["finishReason"] != "cancelled" || resets != 1 || alice.storedReply(first.run)["content"] != content {
 		t.Errorf("%d resets, %q, %v", resets, content, last)
 	}
 }
@@ -281,10 +281,10 @@ func TestInvalidEventIDsAreRejected(t *testing.T) {
 func TestStreamOfAFailedRunEndsWithItsError(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2, "delayMs": 20})
-	first := alice.listen(path, asking("Fail", true))
-	content, last := joined(t, first.rest())
-	late, lateLast := joined(t, alice.follow(first.run, "").rest())
-	rest, restLast := resumed(t, "One ", alice.follow(first.run, "?after="+first.heard[0].id).rest())
+	first := alice.listen(path, completionBody("Fail", true))
+	content, last := checkStream(t, first.rest())
+	late, lateLast := checkStream(t, alice.follow(first.run, "").rest())
+	rest, restLast := checkResumedStream(t, "One ", alice.follow(first.run, "?after="+first.events[0].id).rest())
 	for _, got := range []object{last, lateLast, restLast} {
 		problem, _ := got["error"].(object)
 		if got["finishReason"] != "error" || problem["error"] != "upstream_failed" || problem["detail"] != last["error"].(object)["detail"] {
@@ -292,16 +292,16 @@ func TestStreamOfAFailedRunEndsWithItsError(t *testing.T) {
 		}
 	}
 	if content != "One moment" || late != content || rest != content {
-		t.Errorf("%q, later %q and %q", content, late, rest)
+		t.Errorf("%q, for later readers %q and %q", content, late, rest)
 	}
 }
 
 // A queued run can be followed before it starts.
 func TestQueuedRunsCanBeFollowed(t *testing.T) {
 	t.Parallel()
-	rule, whole := slow(10, 5)
-	alice, path := scriptedCaller(t, silent("silence", "Ah"), rule)
-	first := alice.listen(path, asking("silence", true))
+	rule, whole := slowRule(10, 5)
+	alice, path := scriptedCaller(t, silentRule("silence", "Ah"), rule)
+	first := alice.listen(path, completionBody("silence", true))
 	first.next()
 	id := text(alice.get("/api/runs/"+first.run+"/"), "conversation")
 	waiting := text(alice.sendMessage(id, "Go on"), "run_id")
@@ -310,7 +310,7 @@ func TestQueuedRunsCanBeFollowed(t *testing.T) {
 		t.Errorf("%v", run)
 	}
 	alice.cancel(first.run)
-	if content, last := joined(t, second.rest()); content != whole || last["finishReason"] != "stop" || last["runId"] != waiting {
+	if content, last := checkStream(t, second.rest()); content != whole || last["finishReason"] != "stop" || last["runId"] != waiting {
 		t.Errorf("%q, %v", content, last)
 	}
 }
@@ -318,11 +318,11 @@ func TestQueuedRunsCanBeFollowed(t *testing.T) {
 // Deleting a conversation ends the streams of its runs, including queued ones.
 func TestDeletingAConversationEndsTheStreamsOfItsRuns(t *testing.T) {
 	t.Parallel()
-	alice, path := scriptedCaller(t, silent("", "Ah"))
-	first := alice.listen(path, asking("silence", true))
+	alice, path := scriptedCaller(t, silentRule("", "Ah"))
+	first := alice.listen(path, completionBody("silence", true))
 	first.next()
 	id := text(alice.get("/api/runs/"+first.run+"/"), "conversation")
-	listeners := []*listening{first, alice.follow(first.run, "?after=1.2"), alice.follow(text(alice.sendMessage(id, "Go on"), "run_id"), "")}
+	listeners := []*streamListener{first, alice.follow(first.run, "?after=1.2"), alice.follow(text(alice.sendMessage(id, "Go on"), "run_id"), "")}
 	alice.remove("/api/conversations/" + id + "/")
 	for i, l := range listeners {
 		events := l.rest()

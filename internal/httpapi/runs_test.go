@@ -18,7 +18,7 @@ func TestRunsReportTheirState(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
-	release := o.holdBots()
+	release := o.blockReplies()
 	sent := alice.sendMessage(id, question)
 	path := "/api/runs/" + text(sent, "run_id") + "/"
 	run := alice.get(path)
@@ -55,7 +55,7 @@ func TestEachExchangeStoresOneRecord(t *testing.T) {
 	alice.post("/api/messages/", object{"conversation": id}) // starts no reply and has no record
 	for run, want := range map[string]string{
 		text(first, "run_id"): "New|completed|" + question + "|" + longAnswer + "|" + question + "\n\n" + longAnswer,
-		text(second, "runId"): "Follow|completed|something else entirely|" + shrug + "|",
+		text(second, "runId"): "Follow|completed|something else entirely|" + noAnswer + "|",
 	} {
 		got := query[string](o.server, `SELECT concat_ws('|', type, status, input_message, output_message, context) FROM records WHERE id = $1
 			AND session_id = $2 AND bot_id = $3 AND organization_id = $4 AND error IS NULL AND feedback IS NULL AND condense_message = ''
@@ -78,11 +78,11 @@ func TestExpiredLeaseIsReclaimedAndAnsweredOnce(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
-	release := o.holdBots()
+	release := o.blockReplies()
 	sent := alice.sendMessage(id, question)
 	alice.sendMessage(id, "Where is the invoice?") // queued behind it
 	path := "/api/runs/" + text(sent, "run_id") + "/"
-	eventually(t, "it is taken up", func() bool {
+	eventually(t, "the run is reclaimed", func() bool {
 		// Repeat the update, because the current attempt renews its lease.
 		o.exec("UPDATE runs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND attempt = 1", sent["run_id"])
 		return number(alice.get(path), "attempt") == 2
@@ -101,14 +101,14 @@ func TestRunsOfACrashedServerAreReclaimed(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	running := alice.abandonedRun(id, question, "running", 1)
-	queued := alice.abandonedRun(id, "Where is the invoice?", "queued", 1)
+	running := alice.createAbandonedRun(id, question, "running", 1)
+	queued := alice.createAbandonedRun(id, "Where is the invoice?", "queued", 1)
 	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 1 WHERE id = $2", running, id)
 	if run := alice.awaitRun(running); run["state"] != "completed" || number(run, "attempt") != 2 {
-		t.Errorf("the run that was running: %v", run)
+		t.Errorf("the formerly running run: %v", run)
 	}
 	if run := alice.awaitRun(queued); run["state"] != "completed" || number(run, "attempt") != 1 {
-		t.Errorf("the run that waited: %v", run)
+		t.Errorf("the formerly queued run: %v", run)
 	}
 	alice.checkAnswered(id, 2)
 }
@@ -120,12 +120,12 @@ func TestQueueOfACrashedServerIsResumed(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	finished := alice.abandonedRun(id, question, "completed", 1)
+	finished := alice.createAbandonedRun(id, question, "completed", 1)
 	for i := range 3 {
-		alice.abandonedRun(id, fmt.Sprint("question ", i), "queued", 1)
+		alice.createAbandonedRun(id, fmt.Sprint("question ", i), "queued", 1)
 	}
 	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 3 WHERE id = $2", finished, id)
-	eventually(t, "all are answered", func() bool {
+	eventually(t, "all runs have ended", func() bool {
 		return query[int](o.server, "SELECT count(*) FROM runs WHERE session_id = $1 AND state = 'completed'", id) == 4
 	})
 	history := alice.history(id)
@@ -134,8 +134,8 @@ func TestQueueOfACrashedServerIsResumed(t *testing.T) {
 	}
 }
 
-// abandonedRun stores a question and a run that no instance works on.
-func (c caller) abandonedRun(conversation, content, state string, attempt int) string {
+// createAbandonedRun stores a question and a run that no instance works on.
+func (c caller) createAbandonedRun(conversation, content, state string, attempt int) string {
 	c.t.Helper()
 	sent := c.sendMessage(conversation, content)
 	return query[string](c.server, `WITH asked AS (UPDATE message_history SET run_id = gen_random_uuid() WHERE id = $1 RETURNING *)
@@ -153,8 +153,8 @@ func TestRunFailsAfterThreeInterruptedAttempts(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	tried := alice.abandonedRun(id, question, "running", 3)
-	queued := alice.abandonedRun(id, question, "queued", 1)
+	tried := alice.createAbandonedRun(id, question, "running", 3)
+	queued := alice.createAbandonedRun(id, question, "queued", 1)
 	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 1 WHERE id = $2", tried, id)
 	run := alice.awaitRun(tried)
 	failure, _ := run["error"].(object)
@@ -162,7 +162,7 @@ func TestRunFailsAfterThreeInterruptedAttempts(t *testing.T) {
 		t.Fatalf("%v", run)
 	}
 	if run := alice.awaitRun(queued); run["state"] != "completed" {
-		t.Errorf("the one behind it: %v", run)
+		t.Errorf("the run behind it: %v", run)
 	}
 	if got := query[string](o.server, "SELECT status || '|' || type || '|' || output_message || '|' || error FROM records WHERE id = $1", tried); got != "failed|New||"+text(failure, "detail") {
 		t.Errorf("the record: %s", got)
@@ -183,7 +183,7 @@ func TestEngineFailuresExposeNoInternals(t *testing.T) {
 	o.exec("ALTER TABLE faqs RENAME TO gone")
 	body := object{"conversation": id, "message": object{"content": question}}
 	plain := alice.call(http.MethodPost, completions, body).wantProblem(500, "internal", "")
-	_, last := joined(t, alice.stream(body).events())
+	_, last := checkStream(t, alice.stream(body).events())
 	problem := last["error"].(object)
 	sent := alice.ask(id, question)
 	o.exec("ALTER TABLE gone RENAME TO faqs")
@@ -194,7 +194,7 @@ func TestEngineFailuresExposeNoInternals(t *testing.T) {
 	}
 	for _, detail := range []any{plain["detail"], problem["detail"], failure["detail"]} {
 		if detail != "The bot could not answer." {
-			t.Errorf("it says %q", detail)
+			t.Errorf("the detail is %q", detail)
 		}
 	}
 	if n := query[int](o.server, "SELECT count(*) FROM records WHERE status = 'failed' AND reply_id IS NULL AND output_message = '' AND error IS NOT NULL"); n != 3 {
@@ -205,7 +205,7 @@ func TestEngineFailuresExposeNoInternals(t *testing.T) {
 	}
 	alice.ask(id, question)
 	if history := alice.history(id); len(history) != 5 || history[4]["content"] != longAnswer {
-		t.Errorf("then: %v", history)
+		t.Errorf("the next completion: %v", history)
 	}
 }
 
@@ -215,7 +215,7 @@ func TestWaitersReceiveRepliesOfOtherInstances(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
-	release := o.holdBots()
+	release := o.blockReplies()
 	answered := make(chan answer, 1)
 	go func() {
 		got, _ := o.tryCall(http.MethodPost, completions, object{"conversation": id, "isStreaming": true, "message": object{"content": question}}, withHeader("Authorization", "Api-Key "+alice.key))
@@ -229,7 +229,7 @@ func TestWaitersReceiveRepliesOfOtherInstances(t *testing.T) {
 		SELECT organization_id, reply_id, session_id, 2, 'bot', 'written elsewhere', id, clock_timestamp() FROM run`)
 	select {
 	case got := <-answered:
-		content, last := joined(t, got.events())
+		content, last := checkStream(t, got.events())
 		if content != "written elsewhere" || last["finishReason"] != "stop" {
 			t.Errorf("%q, %v", content, last)
 		}

@@ -9,14 +9,14 @@ import (
 	"parley/internal/auth"
 )
 
-// scripted creates a bot with one script, and returns its completions path.
-func (o organization) scripted(slug string, rules ...object) string {
+// createScriptedBot creates a bot with one script, and returns its completions path.
+func (o organization) createScriptedBot(slug string, rules ...object) string {
 	o.t.Helper()
-	o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": slug, "slug": slug, "engine": "scripted", "script": object{"rules": rules}, "unanswerableReply": shrug})
+	o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": slug, "slug": slug, "engine": "scripted", "script": object{"rules": rules}, "unanswerableReply": noAnswer})
 	return "/api/chatbots/" + slug + "/completions/"
 }
 
-func asking(content string, streaming bool) object {
+func completionBody(content string, streaming bool) object {
 	return object{"message": object{"content": content}, "isStreaming": streaming}
 }
 
@@ -82,23 +82,23 @@ func TestScriptedChatbotsReplyByTheirScript(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	suggestions := []any{object{"text": "And then?", "context": "script"}}
-	path := o.scripted("s",
+	path := o.createScriptedBot("s",
 		object{"match": "hello", "deltas": []string{"Good ", "", "morning", " 🙂"}, "delayMs": 20, "suggestions": suggestions},
 		object{"match": "nothing", "deltas": []string{""}},
 	)
-	for asked, want := range map[string]string{"Well, HELLO there": "Good morning 🙂", "Nothing?": "", "Who are you?": shrug} {
+	for asked, want := range map[string]string{"Well, HELLO there": "Good morning 🙂", "Nothing?": "", "Who are you?": noAnswer} {
 		for range 2 {
-			plain := alice.call(http.MethodPost, path, asking(asked, false)).wantStatus(200)
-			content, last := joined(t, alice.call(http.MethodPost, path, asking(asked, true)).events())
+			plain := alice.call(http.MethodPost, path, completionBody(asked, false)).wantStatus(200)
+			content, last := checkStream(t, alice.call(http.MethodPost, path, completionBody(asked, true)).events())
 			if plain["content"] != want || content != want || plain["finishReason"] != "stop" || last["finishReason"] != "stop" || last["error"] != nil {
-				t.Errorf("%s: answered %v, streamed %q and %v", asked, plain, content, last)
+				t.Errorf("%s: the response is %v, the stream %q and %v", asked, plain, content, last)
 			}
 			wantSuggested := []any{}
 			if asked == "Well, HELLO there" {
 				wantSuggested = suggestions
 			}
 			if !equalJSON(plain["suggestions"], wantSuggested) || !equalJSON(last["suggestions"], wantSuggested) {
-				t.Errorf("%s: suggested %v and %v", asked, plain["suggestions"], last["suggestions"])
+				t.Errorf("%s: the suggestions are %v and %v", asked, plain["suggestions"], last["suggestions"])
 			}
 		}
 	}
@@ -111,11 +111,11 @@ func TestScriptedFailuresAreReported(t *testing.T) {
 	o := serve(t).organization()
 	o.expectFailures()
 	alice := o.as("alice", auth.Chat)
-	path := o.scripted("s", object{"match": "at once", "deltas": []string{"x"}, "failAfter": 0}, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})
+	path := o.createScriptedBot("s", object{"match": "at once", "deltas": []string{"x"}, "failAfter": 0}, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})
 	for asked, want := range map[string]string{"Fail at once": "", "Fail": "One moment"} {
-		alice.call(http.MethodPost, path, asking(asked, false)).wantProblem(502, "upstream_failed", "")
-		got := alice.call(http.MethodPost, path, asking(asked, true))
-		content, last := joined(t, got.events())
+		alice.call(http.MethodPost, path, completionBody(asked, false)).wantProblem(502, "upstream_failed", "")
+		got := alice.call(http.MethodPost, path, completionBody(asked, true))
+		content, last := checkStream(t, got.events())
 		problem, _ := last["error"].(object)
 		if content != want || last["finishReason"] != "error" || problem["error"] != "upstream_failed" || problem["status"] != float64(502) {
 			t.Errorf("%s: streamed %q and %v", asked, content, last)
@@ -126,7 +126,7 @@ func TestScriptedFailuresAreReported(t *testing.T) {
 		}
 		stored := alice.history(text(run, "conversation"))
 		if want == "" && len(stored) != 1 || want != "" && (len(stored) != 2 || stored[1]["content"] != want) {
-			t.Errorf("%s: stored is %v", asked, stored)
+			t.Errorf("%s: the stored message is %v", asked, stored)
 		}
 	}
 }

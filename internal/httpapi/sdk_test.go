@@ -15,8 +15,8 @@ import (
 	"parley/internal/auth"
 )
 
-// wire is a TCP proxy to the server whose connections can be cut.
-type wire struct {
+// cuttableProxy is a TCP proxy to the server whose connections can be cut.
+type cuttableProxy struct {
 	url string
 
 	mu    sync.Mutex
@@ -26,17 +26,17 @@ type wire struct {
 }
 
 // connections returns the number of connections so far.
-func (w *wire) connections() int {
+func (w *cuttableProxy) connections() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.opened
 }
 
-// wireTo starts a proxy to the server.
-func wireTo(t *testing.T, s *server, deaf int) *wire {
+// startProxy starts a proxy to the server.
+func startProxy(t *testing.T, s *server, deaf int) *cuttableProxy {
 	t.Helper()
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
-	w := &wire{url: "http://" + listener.Addr().String(), deaf: deaf}
+	w := &cuttableProxy{url: "http://" + listener.Addr().String(), deaf: deaf}
 	var work sync.WaitGroup
 	work.Go(func() {
 		for {
@@ -44,19 +44,19 @@ func wireTo(t *testing.T, s *server, deaf int) *wire {
 			if err != nil {
 				return
 			}
-			work.Go(func() { w.carry(conn, strings.TrimPrefix(s.url, "http://")) })
+			work.Go(func() { w.forward(conn, strings.TrimPrefix(s.url, "http://")) })
 		}
 	})
 	t.Cleanup(func() {
 		listener.Close()
-		w.cut()
+		w.cutAll()
 		work.Wait()
 	})
 	return w
 }
 
-// carry copies data in both directions of one connection.
-func (w *wire) carry(conn net.Conn, address string) {
+// forward copies data in both directions of one connection.
+func (w *cuttableProxy) forward(conn net.Conn, address string) {
 	defer conn.Close()
 	behind, err := net.Dial("tcp", address)
 	if err != nil {
@@ -82,8 +82,8 @@ func (w *wire) carry(conn net.Conn, address string) {
 	asking.Wait()
 }
 
-// cut cuts all connections.
-func (w *wire) cut() {
+// cutAll cuts all connections.
+func (w *cuttableProxy) cutAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, conn := range w.conns {
@@ -93,7 +93,7 @@ func (w *wire) cut() {
 }
 
 // sdk returns a client of the Go SDK that connects through the proxy.
-func (w *wire) sdk(t *testing.T, key string) *client.Client {
+func (w *cuttableProxy) sdk(t *testing.T, key string) *client.Client {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	options := []client.Option{client.WithHTTPClient(&http.Client{Transport: transport})}
@@ -103,8 +103,8 @@ func (w *wire) sdk(t *testing.T, key string) *client.Client {
 	return must(client.New(w.url, options...))
 }
 
-// saying creates a bot that replies with numbered deltas, and returns their text.
-func (o organization) saying(slug string, n, delayMS int) (text string) {
+// createNumberedBot creates a bot that replies with numbered deltas, and returns their text.
+func (o organization) createNumberedBot(slug string, n, delayMS int) (text string) {
 	o.t.Helper()
 	var deltas []string
 	for i := range n {
@@ -117,7 +117,7 @@ func (o organization) saying(slug string, n, delayMS int) (text string) {
 	return strings.Join(deltas, "")
 }
 
-func ask(content string) client.CompletionCreate {
+func completionRequest(content string) client.CompletionCreate {
 	return client.CompletionCreate{Message: client.CompletionMessage{Content: content}}
 }
 
@@ -125,25 +125,25 @@ func TestSDKResumesBrokenStreams(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
-	text := o.saying("steady", 12, 100)
-	w := wireTo(t, s, 0)
+	text := o.createNumberedBot("steady", 12, 100)
+	w := startProxy(t, s, 0)
 	sdk := w.sdk(t, o.as("alice", auth.Chat).key)
 
 	// given a stream whose connection is cut repeatedly
 	var received strings.Builder
 	var last client.Event
 	ids := map[string]bool{}
-	for event, err := range sdk.CompletionEvents(t.Context(), "steady", nil, ask("go on")) {
+	for event, err := range sdk.CompletionEvents(t.Context(), "steady", nil, completionRequest("go on")) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		if event.Reset != nil || ids[event.ID] && !event.Done {
-			t.Fatalf("it is repeated: %+v", event)
+			t.Fatalf("the request is replayed: %+v", event)
 		}
 		ids[event.ID] = true
 		received.WriteString(event.Content)
 		if last = event; len(ids)%3 == 0 {
-			w.cut()
+			w.cutAll()
 		}
 	}
 
@@ -174,9 +174,9 @@ func TestSDKRetriesStoreOneQuestion(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
-	wanted := o.saying("steady", 3, 0)
-	w := wireTo(t, s, 2)
-	received, _, err := client.ReadReply(w.sdk(t, o.as("alice", auth.Chat).key).CompletionEvents(t.Context(), "steady", nil, ask("go on")))
+	wanted := o.createNumberedBot("steady", 3, 0)
+	w := startProxy(t, s, 2)
+	received, _, err := client.ReadReply(w.sdk(t, o.as("alice", auth.Chat).key).CompletionEvents(t.Context(), "steady", nil, completionRequest("go on")))
 	if err != nil || received != wanted {
 		t.Errorf("%q, %v", received, err)
 	}
@@ -189,17 +189,17 @@ func TestSDKReportsFailures(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{limits: map[string]int{"messages": 1}})
 	o := s.organization()
-	o.saying("steady", 5, 0)
-	sdk := wireTo(t, s, 0).sdk(t, o.as("alice", auth.Chat).key)
+	o.createNumberedBot("steady", 5, 0)
+	sdk := startProxy(t, s, 0).sdk(t, o.as("alice", auth.Chat).key)
 
 	// a reply that fails ends with its event and its problem
-	text, last, err := client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, ask("fail")))
+	text, last, err := client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, completionRequest("fail")))
 	failed, ok := errors.AsType[*client.ProblemError](err)
 	if !ok || failed.Problem.Error != api.ProblemCodeUpstreamFailed || !last.Done || text == "" {
 		t.Errorf("%q, %+v, %v", text, last, err)
 	}
 	// an exceeded rate limit is reported immediately
-	_, _, err = client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, ask("go on")))
+	_, _, err = client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, completionRequest("go on")))
 	if limited, ok := errors.AsType[*client.ProblemError](err); !ok || limited.Problem.Error != api.ProblemCodeRateLimited || *limited.Problem.RetryAfter < 1 {
 		t.Errorf("%v", err)
 	}
@@ -225,7 +225,7 @@ func TestSDKReconnectsSockets(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	tickets := wireTo(t, o.server, 0).sdk(t, alice.key)
+	tickets := startProxy(t, o.server, 0).sdk(t, alice.key)
 	for name, options := range map[string]client.SocketOptions{
 		"header":      {},
 		"subprotocol": {Token: alice.key},
@@ -239,7 +239,7 @@ func TestSDKReconnectsSockets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := wireTo(t, o.server, 0)
+			w := startProxy(t, o.server, 0)
 			key := alice.key
 			if name != "header" {
 				key = "nobody.knows-this-key"
@@ -254,7 +254,7 @@ func TestSDKReconnectsSockets(t *testing.T) {
 					t.Error(err)
 				}
 				if next++; next%2 == 0 {
-					w.cut()
+					w.cutAll()
 				}
 			}
 			say() // before the first connection
@@ -267,7 +267,7 @@ func TestSDKReconnectsSockets(t *testing.T) {
 				switch frame := frame.(type) {
 				case *client.MessageFrame:
 					if received = append(received, frame.MessageID.String()); frame.Seq != int64(len(received)) {
-						t.Fatalf("after %d comes %+v", len(received)-1, frame)
+						t.Fatalf("after %d the SDK received %+v", len(received)-1, frame)
 					}
 				case *client.StatusFrame:
 					if frame.Status != client.StatusDelivered {
@@ -276,7 +276,7 @@ func TestSDKReconnectsSockets(t *testing.T) {
 					if delivered++; *frame.Seq == int64(len(received)+1) {
 						received = append(received, frame.MessageID.String())
 					} else if received[*frame.Seq-1] != frame.MessageID.String() {
-						t.Fatalf("it received %v, then %+v", received, frame)
+						t.Fatalf("the SDK received %v, then %+v", received, frame)
 					}
 					if next < len(said) {
 						say()
@@ -292,9 +292,9 @@ func TestSDKReconnectsSockets(t *testing.T) {
 			if n := w.connections(); len(stored) != len(said) || len(received) != len(said) || n < 3 {
 				t.Fatalf("%d connections: %v, %v", n, received, stored)
 			}
-			for i, one := range stored {
-				if one := one.(object); one["content"] != said[i] || one["id"] != received[i] {
-					t.Errorf("message %d is %v; received %v", i+1, one, received)
+			for i, message := range stored {
+				if message := message.(object); message["content"] != said[i] || message["id"] != received[i] {
+					t.Errorf("message %d is %v; received %v", i+1, message, received)
 				}
 			}
 		})
@@ -305,7 +305,7 @@ func TestSDKReconnectsSockets(t *testing.T) {
 func TestSDKReconnectsSocketsOfVisitors(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	w := wireTo(t, o.server, 0)
+	w := startProxy(t, o.server, 0)
 	socket := w.sdk(t, "").NewSocket(client.SocketOptions{Stream: true})
 	if err := socket.Send(client.ClientMessageFrame{Content: question}); err != nil {
 		t.Fatal(err)
@@ -332,7 +332,7 @@ func TestSDKReconnectsSocketsOfVisitors(t *testing.T) {
 			t.Fatalf("%+v after %q", message, grown.String())
 		}
 		if greetings == 1 { // earlier messages are not received again
-			w.cut()
+			w.cutAll()
 			grown.Reset()
 			if err := socket.Send(client.ClientMessageFrame{Content: question}); err != nil {
 				t.Fatal(err)
@@ -342,7 +342,7 @@ func TestSDKReconnectsSocketsOfVisitors(t *testing.T) {
 		break
 	}
 	if greetings != 2 {
-		t.Errorf("it was greeted %d times", greetings)
+		t.Errorf("the welcome was received %d times", greetings)
 	}
 
 	for _, err := range w.sdk(t, o.as("alice", auth.Chat).key).NewSocket(client.SocketOptions{SessionID: "nothing"}).Frames(t.Context()) {

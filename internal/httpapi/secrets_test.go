@@ -12,14 +12,14 @@ import (
 	"parley/internal/auth"
 )
 
-// record collects a log.
-type record struct {
+// logRecorder collects a log.
+type logRecorder struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
 // Write appends a line.
-func (r *record) Write(line []byte) (int, error) {
+func (r *logRecorder) Write(line []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.text.Write(line)
@@ -29,12 +29,12 @@ func (r *record) Write(line []byte) (int, error) {
 // creates them. Secrets are keys, client tokens, tickets and the API keys of models.
 func TestSecretsAreNeitherLoggedNorExposed(t *testing.T) {
 	t.Parallel()
-	log := &record{}
+	log := &logRecorder{}
 	s := serveWith(t, settings{log: log})
 	o := s.organization()
 	admin, me := o.as("admin", auth.Admin), o.as("me", auth.Chat)
 	const said, modelKey = "said-in-confidence", "sk-model-in-confidence"
-	own := me.one()
+	own := me.createResources()
 	model := admin.post("/api/chatbots/", object{"name": "Clever", "engine": "openai", "model": object{"baseUrl": "http://127.0.0.1:1/v1", "name": "m", "apiKey": modelKey}})
 	// One server cannot be reached. Two repeat the request: in a refusal, and in an invalid response.
 	models := []string{text(model, "id")}
@@ -97,11 +97,11 @@ func TestSecretsAreNeitherLoggedNorExposed(t *testing.T) {
 	}
 	for _, secret := range secrets {
 		if at := strings.Index(log.text.String(), secret); at >= 0 {
-			t.Errorf("the log has %q: %s", secret, log.text.String()[max(0, at-200):at+len(secret)])
+			t.Errorf("the log contains %q: %s", secret, log.text.String()[max(0, at-200):at+len(secret)])
 		}
 		for _, got := range answers {
 			if strings.Contains(string(got.body), secret) {
-				t.Errorf("%s tells %q: %s", got.request, secret, got.body)
+				t.Errorf("%s exposes %q: %s", got.request, secret, got.body)
 			}
 		}
 	}

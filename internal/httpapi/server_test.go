@@ -90,7 +90,7 @@ type logChecker struct{ t *testing.T }
 // Write checks a line of the log.
 func (a *logChecker) Write(line []byte) (int, error) {
 	if bytes.Contains(line, []byte("level=ERROR")) || bytes.Contains(line, []byte("panic")) {
-		a.t.Errorf("the log says: %s", line)
+		a.t.Errorf("the log contains an error: %s", line)
 	}
 	return len(line), nil
 }
@@ -179,7 +179,7 @@ const (
 	question   = "How do I reset my password?"
 	longAnswer = "Open the sign-in page and follow the link below the form. We then send a letter to the address that you have given us. " +
 		"It holds another link, which is good for an hour. 打開信中的連結之後，請輸入新的密碼兩次，然後重新登入。Your other devices are signed out 🙂."
-	shrug = "I do not know that one."
+	noAnswer = "I do not know that one."
 )
 
 func (s *server) organization() organization {
@@ -191,7 +191,7 @@ func (s *server) organization() organization {
 		s.t.Fatal(err)
 	}
 	o := organization{server: s, id: made.ID, name: name}
-	o.bot, err = s.bots.Create(ctx, o.id, bot.NewBot{Name: "Parley", Slug: "parley", Greeting: "Hello!", UnanswerableReply: shrug, IsDefault: true})
+	o.bot, err = s.bots.Create(ctx, o.id, bot.NewBot{Name: "Parley", Slug: "parley", Greeting: "Hello!", UnanswerableReply: noAnswer, IsDefault: true})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func eventually(t testing.TB, what string, isSo func() bool) {
 	for !isSo() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("it never came to be: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		case <-look.C:
 		}
 	}
@@ -270,9 +270,9 @@ func (s *server) exec(statement string, args ...any) {
 	}
 }
 
-// holdBots blocks the replies of all bots until release is called or the test ends. It locks the table of FAQs, so
+// blockReplies blocks the replies of all bots until release is called or the test ends. It locks the table of FAQs, so
 // that no transaction can read them.
-func (s *server) holdBots() (release func()) {
+func (s *server) blockReplies() (release func()) {
 	s.t.Helper()
 	tx, err := s.sql.Begin(s.t.Context())
 	if err != nil {

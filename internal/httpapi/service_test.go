@@ -44,7 +44,7 @@ func TestEveryProblemCodeIsDocumented(t *testing.T) {
 		delete(statuses, code)
 	}
 	if len(statuses) != 0 {
-		t.Errorf("these are no codes: %v", statuses)
+		t.Errorf("these codes are unknown: %v", statuses)
 	}
 	s.call(http.MethodGet, "/problems/Not_Found", nil).wantProblem(404, "not_found", "")
 }
@@ -75,7 +75,7 @@ func TestServerServesItsOpenAPIDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(must(json.Marshal(fromYAML)), must(json.Marshal(fromJSON))) {
-		t.Error("the two forms differ")
+		t.Error("YAML and JSON differ")
 	}
 }
 
@@ -156,7 +156,7 @@ func TestReferencePageLoadsNothingFromElsewhere(t *testing.T) {
 	}
 	policy := page.header.Get("Content-Security-Policy")
 	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "http") || strings.Contains(policy, "unsafe-eval") {
-		t.Errorf("the page may load by %q", policy)
+		t.Errorf("the page contains %q, which could load from other servers", policy)
 	}
 	for _, asset := range assets {
 		if asset[1] == "/openapi.yaml" {
@@ -197,7 +197,7 @@ func TestReadinessReportsTheStateOfRedis(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	redis.Stop()
-	eventually(t, "Redis is noticed to be away", func() bool { return s.call(http.MethodGet, "/readyz", nil).wantStatus(200)["redis"] == "away" })
+	eventually(t, "readiness reports that Redis is unavailable", func() bool { return s.call(http.MethodGet, "/readyz", nil).wantStatus(200)["redis"] == "away" })
 }
 
 // A valid request ID of the caller is kept. Otherwise the server generates one.
@@ -217,7 +217,7 @@ func TestValidRequestIDsAreKept(t *testing.T) {
 	}
 	// Ours are all different.
 	if one, two := s.call(http.MethodGet, "/healthz", nil), s.call(http.MethodGet, "/healthz", nil); one.header.Get("X-Request-Id") == two.header.Get("X-Request-Id") {
-		t.Error("two requests have the same id")
+		t.Error("two requests have the same request ID")
 	}
 }
 
@@ -287,12 +287,12 @@ func TestDisconnectedClientsReceiveNoResponse(t *testing.T) {
 	conn := must(new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))).(*net.TCPConn)
 	defer conn.Close()
 	must(fmt.Fprintf(conn, "GET /api/chatbots/ HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\n\r\n", me.key))
-	eventually(t, "it waits", func() bool {
+	eventually(t, "the request waits", func() bool {
 		return query[bool](s, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'bots'::regclass AND NOT granted)")
 	})
 	must(0, conn.CloseWrite())
 	must(0, conn.SetDeadline(time.Now().Add(responseTimeout)))
 	if heard := must(io.ReadAll(conn)); len(heard) > 0 {
-		t.Errorf("it is answered with %q", heard)
+		t.Errorf("the response is %q", heard)
 	}
 }

@@ -18,7 +18,7 @@ func TestAuthorizedRequestIsTheExecutedOne(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me, bob := o.as("me", auth.Chat), o.as("bob", auth.Chat)
-	own, theirs := me.one(), bob.one()
+	own, theirs := me.createResources(), bob.createResources()
 	admin := o.as("admin", auth.Admin).key // the caller may use the operations that the manipulated requests aim at
 	secret := "/api/api-keys/"
 	for name, change := range map[string]option{
@@ -38,12 +38,12 @@ func TestAuthorizedRequestIsTheExecutedOne(t *testing.T) {
 		"/api/conversations/../api-keys/", "/api/conversations/%2e%2e/api-keys/", "/api/conversations/..%2fapi-keys/", "/api/chatbots/parley/../../api-keys/", "/api//api-keys/", "//api/api-keys/",
 		"/api/api-keys%2f", "/api%2fapi-keys/", "/api/./api-keys/", "/api/api-keys/%00", "/api/api-keys;x/", "/API/API-KEYS/", "/api/api-keys/..;/", `/api\api-keys\`, "/api/me/%2e%2e/api-keys/", "/v1/../api/api-keys/",
 	} {
-		got := me.raw(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", path, me.key))
+		got := me.sendRaw(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", path, me.key))
 		if got != 403 && got != 404 && got != 405 && got != 400 {
 			t.Errorf("%s: %d", path, got)
 		}
-		if got := me.raw(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", path, admin)); got == 200 {
-			t.Errorf("%s is answered", path)
+		if got := me.sendRaw(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", path, admin)); got == 200 {
+			t.Errorf("%s reached an operation", path)
 		}
 	}
 	// If a body has a duplicate key, the last one applies, both in validation and in execution.
@@ -60,12 +60,12 @@ func TestAuthorizedRequestIsTheExecutedOne(t *testing.T) {
 	}
 	for _, message := range bob.history(theirs["conversations"]) {
 		if message["content"] == "Hi" {
-			t.Errorf("there is %v", message)
+			t.Errorf("the conversations are %v", message)
 		}
 	}
 	// Two credentials in one request are rejected, because it is ambiguous which one applies.
-	if got := me.raw(fmt.Sprintf("GET /api/me/ HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key nobody.x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", me.key)); got != 401 {
-		t.Errorf("a second key is taken: %d", got)
+	if got := me.sendRaw(fmt.Sprintf("GET /api/me/ HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key nobody.x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", me.key)); got != 401 {
+		t.Errorf("a second credential is accepted: %d", got)
 	}
 }
 
@@ -88,16 +88,16 @@ func TestSmuggledRequestsHaveNoCredentials(t *testing.T) {
 		"a bare line feed":         head + "X: a\nContent-Length: 0\r\nContent-Length: 2\r\n\r\n{}" + inner,
 		"a trailer with a key":     head + "Transfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n2\r\n{}\r\n0\r\nAuthorization: Api-Key " + me.key + "\r\n\r\n" + inner,
 	} {
-		me.raw(request)
+		me.sendRaw(request)
 		if got := me.call(http.MethodGet, "/api/conversations/"+conversation+"/", nil); got.status != 200 {
-			t.Fatalf("%s: the conversation is gone", name)
+			t.Fatalf("%s: the conversation was deleted", name)
 		}
 	}
 }
 
-// raw sends bytes until the server closes the connection, and returns the status of the last response, or 0 if there
+// sendRaw sends bytes until the server closes the connection, and returns the status of the last response, or 0 if there
 // is none.
-func (c caller) raw(request string) (status int) {
+func (c caller) sendRaw(request string) (status int) {
 	c.t.Helper()
 	conn := must(new(net.Dialer).DialContext(c.t.Context(), "tcp", strings.TrimPrefix(c.url, "http://")))
 	defer conn.Close()
@@ -121,7 +121,7 @@ func TestExportNamesCannotInjectHeaders(t *testing.T) {
 	admin := o.as("admin", auth.Admin)
 	name := "Bot\u202e\"; filename=evil.exe\\../字"
 	chatbot := admin.post("/api/chatbots/", object{"name": name})
-	got := admin.call(http.MethodGet, "/api/chatbots/"+text(chatbot, "id")+"/records/export/?startDate="+days["startDate"]+"&endDate="+days["endDate"], nil)
+	got := admin.call(http.MethodGet, "/api/chatbots/"+text(chatbot, "id")+"/records/export/?startDate="+dayParameters["startDate"]+"&endDate="+dayParameters["endDate"], nil)
 	header := got.header.Get("Content-Disposition")
 	if strings.Count(header, `"`) != 2 || strings.ContainsAny(header, "\\\r\n") || strings.Contains(header, "evil.exe\"") || !strings.Contains(header, "%E5%AD%97") {
 		t.Errorf("the header is %s", header)

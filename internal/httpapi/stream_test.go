@@ -25,7 +25,7 @@ func (a answer) events() []event {
 		a.t.Fatalf("%s: %d %s\n%s", a.request, a.status, a.header.Get("Content-Type"), a.body)
 	}
 	if !bytes.HasSuffix(a.body, []byte("\n\n")) {
-		a.t.Errorf("%s: the stream breaks off", a.request)
+		a.t.Errorf("%s: the stream ends within an event", a.request)
 	}
 	var found []event
 	for block := range strings.SplitSeq(strings.TrimSuffix(string(a.body), "\n\n"), "\n\n") {
@@ -36,20 +36,20 @@ func (a answer) events() []event {
 		if len(lines) != 2 || !strings.HasPrefix(lines[0], "id: ") || !strings.HasPrefix(lines[1], "data: ") {
 			a.t.Fatalf("%s: an event is %q", a.request, block)
 		}
-		one := event{id: strings.TrimPrefix(lines[0], "id: ")}
-		if err := json.Unmarshal([]byte(strings.TrimPrefix(lines[1], "data: ")), &one.data); err != nil {
+		next := event{id: strings.TrimPrefix(lines[0], "id: ")}
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(lines[1], "data: ")), &next.data); err != nil {
 			a.t.Fatalf("%s: %v", block, err)
 		}
-		found = append(found, one)
+		found = append(found, next)
 	}
 	return found
 }
 
-// joined checks the rules of every stream, and returns its text and its last event: IDs increase, every event names
+// checkStream checks the rules of every stream, and returns its text and its last event: IDs increase, every event names
 // the same run, exactly one event is the last, and only that one has the closing fields.
-func joined(t *testing.T, events []event) (string, object) {
+func checkStream(t *testing.T, events []event) (string, object) {
 	t.Helper()
-	return resumed(t, "", events)
+	return checkResumedStream(t, "", events)
 }
 
 // lineBreaks are the characters at which Python's splitlines ends a line.
@@ -60,16 +60,16 @@ func TestLineBreaksInRepliesDoNotSplitEvents(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"a" + lineBreaks, lineBreaks + "b"}, "suggestions": []object{{"text": lineBreaks}}})
 	whole := "a" + lineBreaks + lineBreaks + "b"
-	body := streaming(chatting("Hi" + lineBreaks))
+	body := asStream(chatBody("Hi" + lineBreaks))
 	body["model"] = "s"
 	admin := alice.as("manager", auth.Admin)
-	stream := alice.call(http.MethodPost, path, asking("Hi"+lineBreaks, true))
-	if got, _ := joined(t, stream.events()); got != whole {
+	stream := alice.call(http.MethodPost, path, completionBody("Hi"+lineBreaks, true))
+	if got, _ := checkStream(t, stream.events()); got != whole {
 		t.Errorf("the reply is %q", got)
 	}
-	alice.settle()
+	alice.awaitReplies()
 	for _, got := range []answer{
-		stream, alice.call(http.MethodPost, chatCompletions, body), admin.call(http.MethodGet, "/api/chatbots/s/records/export/"+around("format=jsonl"), nil),
+		stream, alice.call(http.MethodPost, chatCompletions, body), admin.call(http.MethodGet, "/api/chatbots/s/records/export/"+withDays("format=jsonl"), nil),
 	} {
 		if got.status != http.StatusOK || strings.ContainsAny(strings.ReplaceAll(string(got.body), "\n", ""), lineBreaks) {
 			t.Errorf("%s: %d %q", got.request, got.status, got.body)
@@ -77,46 +77,46 @@ func TestLineBreaksInRepliesDoNotSplitEvents(t *testing.T) {
 	}
 }
 
-// isEndOf reports whether an offset is that of the last event of a text: the length of the text plus one, unless only
+// isFinalOffset reports whether an offset is that of the last event of a text: the length of the text plus one, unless only
 // this instance has given up.
-func isEndOf(last event, at, length int) bool {
+func isFinalOffset(last event, at, length int) bool {
 	return at == length+1 || at == length && last.data["finishReason"] == "error"
 }
 
-// resumed is joined for a listener that already has the beginning of the text. A reset event discards it.
-func resumed(t *testing.T, held string, events []event) (string, object) {
+// checkResumedStream is joined for a listener that already has the beginning of the text. A reset event discards it.
+func checkResumedStream(t *testing.T, held string, events []event) (string, object) {
 	t.Helper()
 	content := held
 	attempt, offset := 0, len(held)
-	for i, one := range events {
+	for i, current := range events {
 		var a, o int
-		if n, err := fmt.Sscanf(one.id, "%d.%d", &a, &o); n != 2 || err != nil || fmt.Sprintf("%d.%d", a, o) != one.id {
-			t.Fatalf("the id %q is not <attempt>.<offset>", one.id)
+		if n, err := fmt.Sscanf(current.id, "%d.%d", &a, &o); n != 2 || err != nil || fmt.Sprintf("%d.%d", a, o) != current.id {
+			t.Fatalf("the id %q is not <attempt>.<offset>", current.id)
 		}
-		isLast, isReset := i == len(events)-1, one.data["reset"] == true
+		isLast, isReset := i == len(events)-1, current.data["reset"] == true
 		if isReset {
 			content, offset = "", 0
 		}
-		content += one.data["content"].(string)
+		content += current.data["content"].(string)
 		switch {
 		case i == 0:
-		case a != attempt && !isReset && offset > 0, a < attempt, !isLast && !isReset && o <= offset, isLast && !isEndOf(one, o, offset):
-			t.Errorf("event %d of %d has the id %s after %d.%d", i+1, len(events), one.id, attempt, offset)
+		case a != attempt && !isReset && offset > 0, a < attempt, !isLast && !isReset && o <= offset, isLast && !isFinalOffset(current, o, offset):
+			t.Errorf("event %d of %d has the id %s after %d.%d", i+1, len(events), current.id, attempt, offset)
 		}
 		if !isLast && o != len(content) {
-			t.Errorf("the id %s after %d bytes", one.id, len(content))
+			t.Errorf("the id %s after %d bytes", current.id, len(content))
 		}
 		attempt, offset = a, o
 		for _, field := range []string{"conversationId", "runId", "messageId"} {
-			if one.data[field] != events[0].data[field] {
-				t.Errorf("%s changes to %v", field, one.data[field])
+			if current.data[field] != events[0].data[field] {
+				t.Errorf("%s changes to %v", field, current.data[field])
 			}
 		}
-		if one.data["done"] != isLast || (one.data["content"] == "") != isLast && !isReset {
-			t.Errorf("event %d of %d: %v", i+1, len(events), one.data)
+		if current.data["done"] != isLast || (current.data["content"] == "") != isLast && !isReset {
+			t.Errorf("event %d of %d: %v", i+1, len(events), current.data)
 		}
 		for _, field := range []string{"citations", "citationNodes", "suggestions", "usage", "finishReason"} {
-			if _, ok := one.data[field]; ok != isLast {
+			if _, ok := current.data[field]; ok != isLast {
 				t.Errorf("event %d of %d has %s: %v", i+1, len(events), field, ok)
 			}
 		}
@@ -137,21 +137,21 @@ func TestStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	for _, asked := range []string{question, "請問如何申請退款？", "Which payment methods?", "something else entirely", "?"} {
 		got := alice.stream(object{"message": object{"content": asked}})
 		events := got.events()
-		content, last := joined(t, events)
+		content, last := checkStream(t, events)
 		plain := alice.call(http.MethodPost, completions, object{"message": object{"content": asked}}).wantStatus(200)
 		stored := alice.get("/api/messages/" + last["messageId"].(string) + "/")
 		if content != plain["content"] || content != stored["content"] {
-			t.Errorf("%s: streamed %q, answered %q, stored %q", asked, content, plain["content"], stored["content"])
+			t.Errorf("%s: streamed %q, the JSON response is %q, stored %q", asked, content, plain["content"], stored["content"])
 		}
 		if content == longAnswer && len(events) < 5 {
-			t.Errorf("the long answer came in %d events", len(events))
+			t.Errorf("the long answer has %d events", len(events))
 		}
 		if len(events) < 3 {
-			t.Errorf("%s: several deltas were to come, not %d", asked, len(events)-1)
+			t.Errorf("%s: got %d deltas, want several", asked, len(events)-1)
 		}
 		for _, field := range []string{"citations", "citationNodes", "suggestions", "usage", "finishReason"} {
 			if fmt.Sprint(last[field]) != fmt.Sprint(plain[field]) {
-				t.Errorf("%s: streamed %s is %v, answered %v", asked, field, last[field], plain[field])
+				t.Errorf("%s: the stream's %s is %v, the JSON response's %v", asked, field, last[field], plain[field])
 			}
 		}
 		if last["error"] != nil || stored["runId"] != last["runId"] || stored["conversation"] != last["conversationId"] {
@@ -189,7 +189,7 @@ func TestStreamBeginsBeforeTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	release := o.holdBots()
+	release := o.blockReplies()
 	request := must(o.request(http.MethodPost, completions, object{"isStreaming": true, "message": object{"content": question}}, withHeader("Authorization", "Api-Key "+alice.key)))
 	response, err := o.http.Do(request)
 	if err != nil {
@@ -221,15 +221,15 @@ func TestQueuedStreamsEachGetTheirOwnReply(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
 	asked := []string{question, "Where is the invoice?", "請問如何申請退款？", "Which payment methods are there?"}
-	answers := alice.atOnce(len(asked), func(i int) (string, any) {
+	answers := alice.postConcurrently(len(asked), func(i int) (string, any) {
 		return completions, object{"conversation": id, "isStreaming": true, "message": object{"content": asked[i]}}
 	})
 	for i, got := range answers {
-		content, last := joined(t, got.events())
+		content, last := checkStream(t, got.events())
 		reply := alice.get("/api/messages/" + last["messageId"].(string) + "/")
 		run := alice.get("/api/runs/" + last["runId"].(string) + "/")
 		if alice.get("/api/messages/" + text(run, "questionId") + "/")["content"] != asked[i] || reply["content"] != content {
-			t.Errorf("%s is answered with %s, stored is %v", asked[i], content, reply)
+			t.Errorf("the reply to %s is %s, the stored message %v", asked[i], content, reply)
 		}
 	}
 	alice.checkAnswered(id, len(asked))

@@ -11,8 +11,8 @@ import (
 	"parley/internal/auth"
 )
 
-// stringsOf returns the pointers of all strings in a body's schema, including those in free-form objects.
-func stringsOf(schema *openapi3.Schema, pointer string) []string {
+// stringPointers returns the pointers of all strings in a body's schema, including those in free-form objects.
+func stringPointers(schema *openapi3.Schema, pointer string) []string {
 	var found []string
 	for name, ref := range schema.Properties {
 		at, property := pointer+"/"+name, ref.Value
@@ -22,9 +22,9 @@ func stringsOf(schema *openapi3.Schema, pointer string) []string {
 		case property.Items != nil && property.Items.Value.Type.Is("string"):
 			found = append(found, at+"/0")
 		case property.Items != nil:
-			found = append(found, stringsOf(property.Items.Value, at+"/0")...)
+			found = append(found, stringPointers(property.Items.Value, at+"/0")...)
 		default:
-			found = append(found, stringsOf(property, at)...)
+			found = append(found, stringPointers(property, at)...)
 		}
 		if property.AdditionalProperties.Has != nil && *property.AdditionalProperties.Has {
 			found = append(found, at+"/free/deep/0")
@@ -37,25 +37,25 @@ func stringsOf(schema *openapi3.Schema, pointer string) []string {
 func TestNULCharactersAreRejectedWithTheirPointer(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for _, op := range operations {
 		if op.jsonBody() == nil {
 			continue
 		}
-		for _, pointer := range stringsOf(op.jsonBody(), "") {
-			body := op.bodyOf(there)
-			set(body, pointer, "a\x00b")
+		for _, pointer := range stringPointers(op.jsonBody(), "") {
+			body := op.minimalBody(resources)
+			setAt(body, pointer, "a\x00b")
 			code := "invalid_request"
 			if op.isMessageField(pointer) {
 				code = "invalid_message"
 			}
-			if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, pointer); err != nil {
+			if err := admin.call(op.method, op.pathOf(resources), body).checkProblem(400, code, pointer); err != nil {
 				t.Errorf("%s: %v", op.id, err)
 			}
 		}
-		body := op.bodyOf(there)
+		body := op.minimalBody(resources)
 		body["key\x00"] = json.Number("1e400")
-		if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, "invalid_request", "/key\uFFFD"); err != nil {
+		if err := admin.call(op.method, op.pathOf(resources), body).checkProblem(400, "invalid_request", "/key\uFFFD"); err != nil {
 			t.Errorf("%s: %v", op.id, err)
 		}
 	}
@@ -65,7 +65,7 @@ func TestNULCharactersAreRejectedWithTheirPointer(t *testing.T) {
 func TestLoneSurrogatesBecomeReplacementCharacters(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	met := 0
 	for _, op := range operations {
 		if op.jsonBody() == nil || op.method == http.MethodDelete {
@@ -73,13 +73,13 @@ func TestLoneSurrogatesBecomeReplacementCharacters(t *testing.T) {
 		}
 		for name, ref := range op.jsonBody().Properties {
 			property := ref.Value
-			if !property.Type.Is("string") || len(property.Enum) > 0 || property.Format != "" || kinds[name] != "" || (property.Pattern != "" && property.Pattern != `\S`) || name == "origin" {
+			if !property.Type.Is("string") || len(property.Enum) > 0 || property.Format != "" || kindsByName[name] != "" || (property.Pattern != "" && property.Pattern != `\S`) || name == "origin" {
 				continue
 			}
-			body := op.bodyOf(there)
+			body := op.minimalBody(resources)
 			body[name] = "MARK"
 			encoded := strings.Replace(string(must(json.Marshal(body))), "MARK", `a\ud83db\udc00\uD83D\uDE42c`+op.id, 1) // unique, as required for the ID in another system
-			got := admin.call(op.method, op.pathOf(there), encoded)
+			got := admin.call(op.method, op.pathOf(resources), encoded)
 			if got.status >= 300 {
 				t.Errorf("%s /%s: %d %s", op.id, name, got.status, got.body)
 				continue
@@ -93,7 +93,7 @@ func TestLoneSurrogatesBecomeReplacementCharacters(t *testing.T) {
 		}
 	}
 	if met < 10 {
-		t.Errorf("only %d texts were shown again", met)
+		t.Errorf("only %d strings were returned", met)
 	}
 }
 
@@ -126,14 +126,14 @@ func TestJSONKeysAreCaseSensitive(t *testing.T) {
 func TestUnknownFieldsAreIgnored(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
+	resources := admin.createResources()
 	for _, op := range operations {
 		if op.jsonBody() == nil {
 			continue
 		}
-		body := op.bodyOf(there)
+		body := op.minimalBody(resources)
 		body["unknown"] = object{"deep": []any{1, nil, "x"}}
-		if got := admin.call(op.method, op.pathOf(there), body); got.status >= 300 {
+		if got := admin.call(op.method, op.pathOf(resources), body); got.status >= 300 {
 			t.Errorf("%s: %d %s", op.id, got.status, got.body)
 		}
 	}

@@ -23,17 +23,17 @@ func TestClientTokensExpire(t *testing.T) {
 	}
 	for seconds, body := range map[float64]object{900: {"conversation": id}, 3600: {"conversation": id, "expiresIn": 3600}, 1: {"conversation": id, "expiresIn": 1}} {
 		if left := time.Until(until(me, body)).Seconds(); left > seconds || left < seconds-10 {
-			t.Errorf("%v: it ends in %v seconds", body, left)
+			t.Errorf("%v: the token expires in %v seconds", body, left)
 		}
 	}
 	end := time.Now().Add(time.Minute).UTC().Truncate(time.Microsecond)
 	o.exec("UPDATE api_keys SET expires_at = $1 WHERE prefix = $2", end, strings.Split(me.key, ".")[0])
-	eventually(t, "the key's new end is its", func() bool { return until(me, object{"conversation": id}).Equal(end) })
+	eventually(t, "the key's new expiry is committed", func() bool { return until(me, object{"conversation": id}).Equal(end) })
 
 	brief := me.token(object{"conversation": id, "expiresIn": 1})
 	path := "/api/conversations/" + id + "/history"
 	me.call(http.MethodGet, path, nil, bearer(brief)).wantStatus(200)
-	eventually(t, "it ends", func() bool { return me.call(http.MethodGet, path, nil, bearer(brief)).status != 200 })
+	eventually(t, "the token expires", func() bool { return me.call(http.MethodGet, path, nil, bearer(brief)).status != 200 })
 	me.call(http.MethodGet, path, nil, bearer(brief)).wantProblem(401, "unauthorized", "")
 }
 
@@ -68,7 +68,7 @@ func TestClientTokensEndWithTheirKey(t *testing.T) {
 			o.exec("UPDATE api_keys SET expires_at = clock_timestamp() WHERE name = $1", "expired's key")
 		}
 		if c.user == "expired" { // the server cannot detect this
-			eventually(t, "the token ends with its key", func() bool { return c.call(http.MethodGet, path, nil, bearer(token)).status != 200 })
+			eventually(t, "the token becomes invalid with its key", func() bool { return c.call(http.MethodGet, path, nil, bearer(token)).status != 200 })
 		}
 		if err := c.call(http.MethodGet, path, nil, bearer(token)).checkProblem(401, "unauthorized", ""); err != nil {
 			t.Errorf("%s: %v", c.user, err)
@@ -97,7 +97,7 @@ func TestClientTokensAreBoundToTheirOrigin(t *testing.T) {
 			socket := o.call(http.MethodGet, "/ws?session_id="+id, nil, append(options, upgrade)...)
 			if want {
 				if got.status != 200 || socket.status != http.StatusSwitchingProtocols {
-					t.Errorf("from %q: %d, socket %d", origin, got.status, socket.status)
+					t.Errorf("from the origin %q: %d, socket %d", origin, got.status, socket.status)
 				}
 				continue
 			}
@@ -120,7 +120,7 @@ func TestClientTokensActForTheirContactOnly(t *testing.T) {
 		}
 		ask(object{"content": "Hi", "sender": all["contacts"]}).wantStatus(200)
 		ask(object{"content": "Hi", "sender": other["contacts"]}).wantProblem(403, "forbidden", "")
-		ask(object{"content": "Hi", "sender": nothing()["contacts"]}).wantProblem(400, "invalid_request", "/message/sender")
+		ask(object{"content": "Hi", "sender": unknownIDs()["contacts"]}).wantProblem(400, "invalid_request", "/message/sender")
 		ask(object{"content": "Hi", "attachments": []object{{"id": other["attachments"]}}}).wantProblem(400, "invalid_message", "/message/attachments/0/id")
 		ask(object{"content": "Hi", "attachments": []object{{"file": "https://files.example.com/a.png"}}}).wantStatus(200)
 	}
@@ -131,10 +131,10 @@ func TestClientTokensEndWithTheirContact(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me, admin := o.as("me", auth.Chat), o.as("admin", auth.Admin)
-	all := me.tokenTarget("", "")
-	token := me.token(object{"contact": all["contacts"]})
-	admin.remove("/api/contacts/" + all["contacts"] + "/")
-	me.call(http.MethodGet, "/api/conversations/"+all["conversations"]+"/history", nil, bearer(token)).wantProblem(404, "not_found", "")
+	ids := me.tokenTarget("", "")
+	token := me.token(object{"contact": ids["contacts"]})
+	admin.remove("/api/contacts/" + ids["contacts"] + "/")
+	me.call(http.MethodGet, "/api/conversations/"+ids["conversations"]+"/history", nil, bearer(token)).wantProblem(404, "not_found", "")
 	me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(token)).wantProblem(403, "forbidden", "")
-	me.call(http.MethodPost, "/api/conversations/", object{"webChat": all["web-chats"]}, bearer(token)).wantProblem(403, "forbidden", "")
+	me.call(http.MethodPost, "/api/conversations/", object{"webChat": ids["web-chats"]}, bearer(token)).wantProblem(403, "forbidden", "")
 }

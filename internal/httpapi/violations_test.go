@@ -29,7 +29,7 @@ func TestRepeatedRequestsAreAnsweredWhileTheQueueIsFull(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
-	o.holdBots()
+	o.blockReplies()
 	path := "/api/conversations/" + id + "/messages"
 	first := alice.call(http.MethodPost, path, object{"content": "Hi"}, withHeader("Idempotency-Key", "k"))
 	for range 20 {
@@ -38,6 +38,6 @@ func TestRepeatedRequestsAreAnsweredWhileTheQueueIsFull(t *testing.T) {
 	alice.call(http.MethodPost, path, object{"content": "Hi"}, withHeader("Idempotency-Key", "other")).wantProblem(503, "unavailable", "")
 	again := alice.call(http.MethodPost, path, object{"content": "Hi"}, withHeader("Idempotency-Key", "k"))
 	if again.wantStatus(201); string(again.body) != string(first.body) || again.header.Get("Idempotency-Replayed") != "true" {
-		t.Errorf("%s, first %s", again.body, first.body)
+		t.Errorf("the repeat is %s, the first response %s", again.body, first.body)
 	}
 }

@@ -65,10 +65,10 @@ func TestWebChatChangesItsChatbotForNewConversations(t *testing.T) {
 	}
 	same := admin.patch(path, object{})
 	if same["updatedAt"] = changed["updatedAt"]; !equalJSON(same, changed) {
-		t.Errorf("an empty patch makes %v of %v", same, changed)
+		t.Errorf("an empty PATCH returned %v, want %v", same, changed)
 	}
 	if got := admin.patch(path, object{"allowedOrigins": []string{}}); len(got["allowedOrigins"].([]any)) != 0 {
-		t.Errorf("the origins cannot be taken away: %v", got)
+		t.Errorf("the origins cannot be removed: %v", got)
 	}
 	admin.remove(path)
 	admin.call(http.MethodGet, path, nil).wantProblem(404, "not_found", "")

@@ -15,14 +15,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"parley/internal/bot"
 	"parley/internal/clientaddr"
 	"parley/internal/origin"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/secret"
+	"parley/internal/store"
 	"parley/internal/visit"
 	"parley/internal/wsapi"
 )
@@ -308,10 +307,7 @@ func checkPort(port string) error {
 
 // parseDatabaseURL never repeats the URL, which may hold a password.
 func parseDatabaseURL(databaseURL string) (string, error) {
-	if _, err := pgxpool.ParseConfig(databaseURL); err != nil {
-		return "", errors.New("must be a PostgreSQL URL, such as postgres://user:password@host:5432/database")
-	}
-	return databaseURL, nil
+	return databaseURL, store.CheckURL(databaseURL)
 }
 
 func parseRedisURL(redisURL string) (string, error) { return redisURL, realtime.CheckURL(redisURL) }

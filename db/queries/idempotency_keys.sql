@@ -16,10 +16,13 @@ SET LOCAL lock_timeout TO DEFAULT;
 UPDATE idempotency_keys SET answer = @answer
 WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
 
--- GetIdempotencyKey returns an idempotency key with its stored result.
+-- GetIdempotencyKey returns an idempotency key with its stored result. It locks the row, so that the
+-- transaction writes something and its commit waits for synchronous standbys: a repeat is answered
+-- only when they have what it repeats.
 -- name: GetIdempotencyKey :one
 SELECT * FROM idempotency_keys
-WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
+WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key
+FOR KEY SHARE;
 
 -- DeleteExpiredIdempotencyKeys deletes up to "batch" keys that are older than 24 hours, and
 -- returns how many it deleted.

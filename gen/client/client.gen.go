@@ -4017,8 +4017,10 @@ type ResponseCreate struct {
 	// Example: Be brief.
 	Instructions nullable.Nullable[string] `json:"instructions,omitempty"`
 
-	// Metadata Any JSON object.
-	Metadata nullable.Nullable[ChatMetadata] `json:"metadata,omitempty"`
+	// Metadata Any JSON object. The response repeats it.
+	//
+	// Example: {"order":"7"}
+	Metadata nullable.Nullable[map[string]interface{}] `json:"metadata,omitempty"`
 
 	// Model Slug or id of a chatbot. An unknown one is 404.
 	//

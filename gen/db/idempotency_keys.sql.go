@@ -66,6 +66,7 @@ func (q *Queries) DeleteExpiredIdempotencyKeys(ctx context.Context, batch int32)
 const getIdempotencyKey = `-- name: GetIdempotencyKey :one
 SELECT organization_id, user_id, scope, key, request_hash, message_id, run_id, created_at, answer FROM idempotency_keys
 WHERE organization_id = $1 AND user_id = $2 AND scope = $3 AND key = $4
+FOR KEY SHARE
 `
 
 type GetIdempotencyKeyParams struct {
@@ -75,7 +76,9 @@ type GetIdempotencyKeyParams struct {
 	Key            string
 }
 
-// GetIdempotencyKey returns an idempotency key with its stored result.
+// GetIdempotencyKey returns an idempotency key with its stored result. It locks the row, so that the
+// transaction writes something and its commit waits for synchronous standbys: a repeat is answered
+// only when they have what it repeats.
 func (q *Queries) GetIdempotencyKey(ctx context.Context, arg GetIdempotencyKeyParams) (IdempotencyKey, error) {
 	row := q.db.QueryRow(ctx, getIdempotencyKey,
 		arg.OrganizationID,

@@ -71,7 +71,7 @@ func (c *Chat) sendNew(ctx context.Context, caller auth.Principal, message NewMe
 		return err
 	})
 	if errors.Is(err, errReplayed) {
-		err = nil
+		_, err = c.usedKey(ctx, message.IdempotencyKey) // waits for synchronous standbys, which the rollback did not
 	}
 	return c.dispatch(ctx, claim, params, how.bot, sent, err)
 }
@@ -105,13 +105,18 @@ func (c *Chat) repeat(ctx context.Context, owner *db.Bot, key *store.Idempotency
 
 // runOf returns the run that a key names.
 func (c *Chat) runOf(ctx context.Context, key *store.IdempotencyKey) (db.GetRunRow, error) {
-	used, err := c.store.GetIdempotencyKey(ctx, db.GetIdempotencyKeyParams{
-		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key,
-	})
+	used, err := c.usedKey(ctx, key)
 	if err != nil {
 		return db.GetRunRow{}, err
 	}
 	return c.store.GetRun(ctx, key.OrganizationID, *used.RunID)
+}
+
+// usedKey returns what is stored for a key, when synchronous standbys have it too.
+func (c *Chat) usedKey(ctx context.Context, key *store.IdempotencyKey) (db.IdempotencyKey, error) {
+	return c.store.GetIdempotencyKey(ctx, db.GetIdempotencyKeyParams{
+		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key,
+	})
 }
 
 // retry starts or queues another run for the question of a failed run, and returns its reply. It

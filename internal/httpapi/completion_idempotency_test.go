@@ -250,7 +250,7 @@ func TestRepeatAfterAFailureIsQueued(t *testing.T) {
 	body["conversation"] = id
 	alice.call(http.MethodPost, path, body, key).wantProblem(502, "upstream_failed", "")
 	alice.awaitReplies()
-	alice.replyWith(object{"deltas": []string{"Better."}, "delayMs": 300})
+	alice.replyWith(object{"deltas": []string{"Better."}, "delayMs": 5000})
 	for range 21 {
 		alice.post("/api/conversations/"+id+"/messages", object{"content": "More"})
 	}
@@ -259,6 +259,7 @@ func TestRepeatAfterAFailureIsQueued(t *testing.T) {
 	} else {
 		got.wantProblem(503, "unavailable", "")
 	}
+	alice.replyWith(object{"deltas": []string{"Better."}})
 	eventually(t, "the queue has a free place", func() bool {
 		return query[int](alice.server, "SELECT queued_runs FROM sessions") < 20
 	})

@@ -12,8 +12,8 @@ import (
 	"parley/internal/auth"
 )
 
-// derivedTables are updated by the server in the background: they hold counts of other tables.
-var derivedTables = []string{"record_counts", "record_deletions"}
+// derivedTables are updated by the server in the background: they hold counts.
+var derivedTables = []string{"record_counts", "record_deletions", "stateless_usage"}
 
 // snapshot returns all data of an organization, except for the last use of its keys. Rows of counts, which the server
 // merges in the background, are summed.

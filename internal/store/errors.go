@@ -64,7 +64,7 @@ func translate(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	_, isNetError := errors.AsType[net.Error](err)
+	_, isNetError := errors.AsType[*net.OpError](err)
 	// pgx returns io.EOF only when the connection ends.
 	isEOF := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	if isNetError || isEOF || pgconn.SafeToRetry(err) {

@@ -174,7 +174,7 @@ func openGroupCommit(ctx context.Context, config *pgxpool.Config, isolatedPool *
 	config = config.Copy()
 	// The second connection replaces one that hangs and is not closed yet.
 	config.MaxConns, config.MinConns, config.MinIdleConns = 2, 0, 0
-	config.ConnConfig.RuntimeParams["lock_timeout"] = batchLockTimeout
+	setSettings(config.ConnConfig, map[string]string{"lock_timeout": batchLockTimeout})
 	pool, err := newPool(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the group commit connection: %w", err)

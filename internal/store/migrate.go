@@ -34,10 +34,10 @@ func migrate(ctx context.Context, config *pgx.ConnConfig, files fs.FS, log *slog
 	// The timeouts of ordinary statements do not apply: a migration may take as long as the data
 	// needs.
 	config = config.Copy()
-	config.RuntimeParams["statement_timeout"] = "0"
-	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
-	config.RuntimeParams["lock_timeout"] = migrationLockTimeout
-	config.RuntimeParams["enable_seqscan"] = "on" // migrations read whole tables
+	setSettings(config, map[string]string{
+		"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "lock_timeout": migrationLockTimeout,
+		"enable_seqscan": "on", // migrations read whole tables
+	})
 	handle := stdlib.OpenDB(*config)
 	defer handle.Close()
 	// Poll every second, for up to ten minutes, until another program has finished.

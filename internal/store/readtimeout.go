@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -26,20 +27,29 @@ const (
 	// maxCancelTime bounds the time that closing a connection waits for PostgreSQL to cancel its
 	// statement.
 	maxCancelTime = 2 * time.Second
+	// maintenanceTimeout replaces defaultReadTimeout for operations that may take hours.
+	maintenanceTimeout = 7 * 24 * time.Hour
 )
 
 // setReadTimeout closes connections on which a response takes longer than readTimeout.
-func setReadTimeout(config *pgxpool.Config, readTimeout time.Duration) {
-	if config.ConnConfig.ConnectTimeout == 0 {
-		config.ConnConfig.ConnectTimeout = connectTimeout
+func setReadTimeout(config *pgx.ConnConfig, readTimeout time.Duration, hosts *silentHosts) {
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
 	}
-	dial := config.ConnConfig.DialFunc
-	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		firstTimeout := hosts.timeout(address, min(connectTimeout, readTimeout))
+		ctx, cancel := context.WithTimeout(ctx, hosts.timeout(address, config.ConnectTimeout))
+		defer cancel()
 		conn, err := dial(ctx, network, address)
 		if err != nil {
+			hosts.record(address, err)
 			return nil, err
 		}
-		return &deadlineConn{Conn: conn, readTimeout: readTimeout}, nil
+		return &deadlineConn{
+			Conn: conn, firstTimeout: firstTimeout, readTimeout: readTimeout,
+			onAnswer: func(err error) { hosts.record(address, err) },
+		}, nil
 	}
 }
 
@@ -66,7 +76,7 @@ func newPool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error)
 	return pool, err
 }
 
-// deadlineConn is a connection whose reads time out: after connectTimeout until the first bytes
+// deadlineConn is a connection whose reads time out: after firstTimeout until the first bytes
 // arrive, then after readTimeout.
 //
 // A deadline set by pgx takes precedence. pgx sets one in the past to interrupt a read when a
@@ -74,7 +84,8 @@ func newPool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error)
 // pool until then. The latter is capped at maxCancelTime.
 type deadlineConn struct {
 	net.Conn
-	readTimeout time.Duration
+	firstTimeout, readTimeout time.Duration
+	onAnswer                  func(err error) // called when the first bytes have arrived, or have not in time
 
 	mu          sync.Mutex
 	hasReceived bool // any bytes
@@ -87,10 +98,12 @@ func (c *deadlineConn) Read(into []byte) (int, error) {
 		return 0, err
 	}
 	count, err := c.Conn.Read(into)
-	if count > 0 {
-		c.mu.Lock()
-		c.hasReceived = true
-		c.mu.Unlock()
+	c.mu.Lock()
+	isAnswer := !c.hasReceived
+	c.hasReceived = c.hasReceived || count > 0
+	c.mu.Unlock()
+	if isAnswer {
+		c.onAnswer(err)
 	}
 	return count, err
 }
@@ -103,7 +116,7 @@ func (c *deadlineConn) extendDeadline() error {
 	}
 	timeout := c.readTimeout
 	if !c.hasReceived {
-		timeout = min(connectTimeout, timeout)
+		timeout = c.firstTimeout
 	}
 	return c.SetReadDeadline(time.Now().Add(timeout))
 }

@@ -62,8 +62,7 @@ func (s *Store) SetSearchIndex(ctx context.Context, log *slog.Logger, isWanted b
 func (s *Store) withSearchIndexLock(ctx context.Context, fn func(conn *pgx.Conn) error) error {
 	config := s.maintenance.Copy()
 	// A build waits for all older transactions and may take hours.
-	config.RuntimeParams["statement_timeout"] = "0"
-	config.RuntimeParams["lock_timeout"] = "0"
+	setSettings(config, map[string]string{"statement_timeout": "0", "lock_timeout": "0"})
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", shorten(err))

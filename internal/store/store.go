@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,10 +32,11 @@ type Store struct {
 	within *gendb.Queries
 }
 
-// sessionSettings are the settings of every connection.
+// startupParameters are the parameters of every connection that connection poolers know.
+var startupParameters = map[string]string{"application_name": "parley", "timezone": "UTC"}
+
+// sessionSettings are the settings of every session.
 var sessionSettings = map[string]string{
-	"application_name": "parley",
-	"timezone":         "UTC",
 	// No regular query takes this long; a runaway one must not block the others.
 	"statement_timeout": "30s",
 	"lock_timeout":      "10s",
@@ -52,6 +55,9 @@ var sessionSettings = map[string]string{
 // minPoolSize is the smallest maximum size of the pool. More connections than this only queue
 // inside the PostgreSQL of a small machine.
 const minPoolSize = 16
+
+// maxRetryPause bounds the random pause before a transaction runs again. It doubles each time.
+const maxRetryPause = 5 * time.Millisecond
 
 // Option configures Open.
 type Option func(*options)
@@ -81,12 +87,14 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 		return nil, err
 	}
 	maintenance := config.ConnConfig.Copy()
-	setReadTimeout(config, o.readTimeout)
+	hosts := newSilentHosts(&config.ConnConfig.Config)
+	setReadTimeout(config.ConnConfig, o.readTimeout, hosts)
+	setReadTimeout(maintenance, maintenanceTimeout, hosts)
 	pool, err := newPool(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
+	if err := checkServer(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("connect to the database: %w", shorten(err))
 	}
@@ -110,9 +118,8 @@ func poolConfig(url string, stats *counters, traces *trace.Tracer) (*pgxpool.Con
 		return nil, fmt.Errorf("parse the database URL: %w", err)
 	}
 	config.MaxConns = max(config.MaxConns, minPoolSize)
-	for name, value := range sessionSettings {
-		config.ConnConfig.RuntimeParams[name] = value
-	}
+	maps.Copy(config.ConnConfig.RuntimeParams, startupParameters)
+	setSettings(config.ConnConfig, sessionSettings)
 	stats.instrument(config)
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		stats.unreachable.Store(false)
@@ -164,13 +171,34 @@ func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error
 		return fn(s.within)
 	}
 	for attempt := 1; ; attempt++ {
-		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			return fn(gendb.New(translator{on: tx}))
-		})
+		err := s.runTx(ctx, fn)
 		if !lostRace(err) || attempt > maxRetries {
 			return translate(err)
 		}
+		// Transactions that lost to each other must not meet again at once.
+		select {
+		case <-time.After(rand.N(maxRetryPause << attempt)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+}
+
+func (s *Store) runTx(ctx context.Context, fn func(q *gendb.Queries) error) error {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // has no effect after the commit
+	if err := fn(gendb.New(translator{on: tx})); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// A caller that leaves must not cancel a commit: PostgreSQL would stop waiting for its synchronous
+	// standby and commit without it.
+	return tx.Commit(context.WithoutCancel(ctx))
 }
 
 // WithTx runs fn with a Store whose statements and InTx calls all belong to one transaction. The

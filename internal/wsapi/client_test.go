@@ -14,7 +14,7 @@ import (
 )
 
 // testTimeout is how long a test waits for a frame.
-const testTimeout = 30 * time.Second
+const testTimeout = 60 * time.Second
 
 // wsClient is a client of a socket. It validates every frame against the OpenAPI document.
 type wsClient struct {

@@ -1,0 +1,154 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// CheckURL returns an error that says what is wrong with a database URL, without repeating it,
+// because it may hold a password.
+func CheckURL(url string) error {
+	_, err := pgxpool.ParseConfig(url)
+	if err == nil {
+		return nil
+	}
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("refers to a file that cannot be read: %w", file)
+	}
+	// pgx describes an invalid sslmode and the like in the innermost error.
+	cause := err
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		cause = inner
+	}
+	if strings.HasPrefix(cause.Error(), "ssl") {
+		return fmt.Errorf("has invalid TLS parameters: %w", cause)
+	}
+	return errors.New("must be a PostgreSQL URL, such as postgres://user:password@host:5432/database")
+}
+
+// setSettings sets session settings on every new connection, after those that an earlier call set.
+// They are not startup parameters, because connection poolers refuse or drop these.
+func setSettings(config *pgx.ConnConfig, settings map[string]string) {
+	var sql strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&sql, "SET %s TO '%s';", name, settings[name])
+	}
+	earlier := config.AfterConnect
+	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if earlier != nil {
+			if err := earlier(ctx, conn); err != nil {
+				return err
+			}
+		}
+		_, err := conn.Exec(ctx, sql.String()).ReadAll()
+		return err
+	}
+}
+
+// checkServer returns an error unless the database stores UTF-8 and each connection keeps its
+// session.
+func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	var encoding string
+	if err := conn.QueryRow(ctx, "SHOW server_encoding").Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("the database has the encoding %s: create it with ENCODING 'UTF8'", encoding)
+	}
+	return checkSessions(ctx, conn, pool)
+}
+
+// checkSessions returns an error if two connections share one session of PostgreSQL, as they do
+// behind a pooler in transaction mode. Session settings and advisory locks would then affect others
+// or be lost.
+func checkSessions(ctx context.Context, conn *pgxpool.Conn, pool *pgxpool.Pool) error {
+	const backend = "SELECT pg_backend_pid()"
+	var before, other, after int
+	if err := conn.QueryRow(ctx, backend).Scan(&before); err != nil {
+		return err
+	}
+	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, backend).Scan(&other); err != nil {
+			return err
+		}
+		return conn.QueryRow(ctx, backend).Scan(&after)
+	})
+	if err != nil {
+		return err
+	}
+	if before == other || before != after {
+		return errors.New("a connection pooler in transaction or statement mode is in between: connect directly, or use session mode (pool_mode=session in pgbouncer)")
+	}
+	return nil
+}
+
+const (
+	// silentHostTime is how long a host that did not answer gets less time.
+	silentHostTime = 30 * time.Second
+	// silentHostTimeout is the time that it then gets to answer.
+	silentHostTimeout = 500 * time.Millisecond
+)
+
+// silentHosts remembers the addresses that did not answer in time, so that of several hosts in a
+// URL one that is down does not delay every new connection by connect_timeout.
+type silentHosts struct {
+	mu    sync.Mutex
+	since map[string]time.Time
+}
+
+// newSilentHosts returns nil if the URL has one host only.
+func newSilentHosts(config *pgconn.Config) *silentHosts {
+	for _, fallback := range config.Fallbacks {
+		if fallback.Host != config.Host || fallback.Port != config.Port {
+			return &silentHosts{since: make(map[string]time.Time)}
+		}
+	}
+	return nil
+}
+
+// timeout returns the time that an address gets to accept a connection, or to answer on it: usual,
+// or less if it did not answer lately.
+func (s *silentHosts) timeout(address string, usual time.Duration) time.Duration {
+	if s == nil {
+		return usual
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.since[address]) < silentHostTime {
+		return min(silentHostTimeout, usual)
+	}
+	return usual
+}
+
+// record records whether an address answered, if err is a timeout or nil.
+func (s *silentHosts) record(address string, err error) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	netErr, ok := errors.AsType[net.Error](err)
+	switch {
+	case err == nil:
+		delete(s.since, address)
+	case ok && netErr.Timeout():
+		s.since[address] = time.Now()
+	}
+}

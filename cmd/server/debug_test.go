@@ -46,6 +46,25 @@ func TestDebugAddressServesMetricsAndProfiles(t *testing.T) {
 	// given: a server with a debug address, after a few requests
 	server := serving(t, newDir(t), "PARLEY_DEBUG_ADDR=127.0.0.1:0", "PARLEY_RATE_LIMITS=messages=1")
 	debug, public := server.debugClient(), server.client(server.key)
+	sendCountedRequests(public)
+
+	// then
+	checkRequestMetrics(debug)
+	checkProfiles(debug)
+	checkWebPagesAreRefused(debug)
+	for _, path := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/api/metrics", "/debug"} {
+		public.call("GET", path, nil, http.StatusNotFound, nil)
+	}
+	server.stop()
+	if _, _, err := debug.try("GET", "/metrics", nil); err == nil {
+		t.Error("the debug address still answers after the shutdown")
+	}
+}
+
+// sendCountedRequests sends the requests that checkRequestMetrics expects. Its socket stays open until the test ends.
+func sendCountedRequests(public client) {
+	t := public.t
+	t.Helper()
 	conversation := public.start()
 	if _, _, err := public.send(conversation, "Hello"); err != nil {
 		t.Fatal(err)
@@ -53,13 +72,16 @@ func TestDebugAddressServesMetricsAndProfiles(t *testing.T) {
 	public.call("POST", "/conversations/"+conversation+"/messages/", object{"content": "Again"}, http.StatusTooManyRequests, nil)
 	public.call("GET", "/nowhere/at/all", nil, http.StatusNotFound, nil)
 	public.call("GET", "/docs", nil, http.StatusOK, nil)
-	socket, _, err := websocket.Dial(t.Context(), strings.Replace(server.base, "http", "ws", 1)+"/ws", nil)
+	socket, _, err := websocket.Dial(t.Context(), strings.Replace(public.base, "http", "ws", 1)+"/ws", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer socket.CloseNow()
+	t.Cleanup(func() { _ = socket.CloseNow() }) // fails if the server has closed it
+}
 
-	// then: the metrics count them, with path aliases under the same operation
+// checkRequestMetrics checks the metrics after sendCountedRequests. Aliases of a path count as the same operation.
+func checkRequestMetrics(debug client) {
+	debug.t.Helper()
 	for name, want := range map[string]string{
 		`parley_requests_total{code="201",method="POST",operation="sendMessage"}`:   "1",
 		`parley_requests_total{code="429",method="POST",operation="sendMessage"}`:   "1",
@@ -79,22 +101,28 @@ func TestDebugAddressServesMetricsAndProfiles(t *testing.T) {
 		`parley_redis_away`:                           "", // no Redis
 	} {
 		var got string
-		eventually(t, name+" is "+want, func() bool { got = debug.metric(name); return got == want })
+		eventually(debug.t, name+" is "+want, func() bool { got = debug.metric(name); return got == want })
 	}
 	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes", "parley_database_acquires_total"} {
 		if got := debug.metric(name); got == "" || got == "0" {
-			t.Errorf("%s is %q", name, got)
+			debug.t.Errorf("%s is %q", name, got)
 		}
 	}
+}
 
-	// and: profiles are served
+func checkProfiles(debug client) {
+	debug.t.Helper()
 	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1", "/debug/pprof/goroutine?debug=1", "/debug/pprof/cmdline"} {
 		if status, text, err := debug.try("GET", path, nil); err != nil || status != http.StatusOK || len(text) == 0 {
-			t.Errorf("%s: %d, %d bytes, %v", path, status, len(text), err)
+			debug.t.Errorf("%s: %d, %d bytes, %v", path, status, len(text), err)
 		}
 	}
+}
 
-	// and: requests on behalf of web pages are refused (DNS rebinding)
+// checkWebPagesAreRefused checks that web pages cannot use the debug address, even by DNS rebinding.
+func checkWebPagesAreRefused(debug client) {
+	t := debug.t
+	t.Helper()
 	for name, value := range map[string]string{"Host": "attacker.example:6060", "Sec-Fetch-Site": "cross-site"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, debug.base+"/metrics", nil)
 		if err != nil {
@@ -110,15 +138,6 @@ func TestDebugAddressServesMetricsAndProfiles(t *testing.T) {
 		if answer.Body.Close(); answer.StatusCode != http.StatusForbidden {
 			t.Errorf("with %s: %s: status %d", name, value, answer.StatusCode)
 		}
-	}
-
-	// and: the public address serves none of this
-	for _, path := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/api/metrics", "/debug"} {
-		public.call("GET", path, nil, http.StatusNotFound, nil)
-	}
-	server.stop()
-	if _, _, err := debug.try("GET", "/metrics", nil); err == nil {
-		t.Error("the debug address still answers after the shutdown")
 	}
 }
 

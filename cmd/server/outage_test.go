@@ -17,14 +17,8 @@ import (
 	"parley/internal/localpg"
 )
 
-// outages is how often PostgreSQL is crashed (immediate shutdown) under load.
+// outages is the number of crashes (immediate shutdowns) of PostgreSQL under load.
 const outages = 10
-
-// storedMessage is a message that the server has acknowledged.
-type storedMessage struct {
-	conversation, content string
-	sent
-}
 
 func TestPostgresCrashLosesNoAcknowledgedMessage(t *testing.T) {
 	t.Parallel()
@@ -32,66 +26,109 @@ func TestPostgresCrashLosesNoAcknowledgedMessage(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 
-	// given: a server whose PostgreSQL crashes and restarts repeatedly, and constant load on many conversations
+	// given: a server with constant load on many conversations
 	dir := newDir(t)
 	postgres := startPostgres(t, dir)
 	server := serving(t, newDir(t), "DATABASE_URL=postgres://parley@/postgres?host="+url.QueryEscape(filepath.Join(dir, "postgres.socket")))
-	api := server.client(server.key)
-	conversations := make([]string, 12)
-	for i := range conversations {
-		conversations[i] = api.start()
-		api.call("PATCH", "/api/conversations/"+conversations[i]+"/", object{"autoReplyEnabled": false}, http.StatusOK, nil)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var crowd sync.WaitGroup
-	var mu sync.Mutex
-	var noted []storedMessage
-	refusals := 0
-	for member := range 24 {
-		crowd.Go(func() {
-			for i := 0; ctx.Err() == nil; i++ {
-				msg := storedMessage{conversation: conversations[(member+i)%len(conversations)], content: fmt.Sprintf("%d of %d", i, member)}
-				message, status, err := api.send(msg.conversation, msg.content)
-				msg.sent = message
-				mu.Lock()
-				switch {
-				case err != nil:
-					t.Errorf("%s: %v", msg.content, err)
-				case status == http.StatusCreated:
-					noted = append(noted, msg)
-				case status == http.StatusServiceUnavailable:
-					refusals++
-				default:
-					t.Errorf("%s: status %d", msg.content, status)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	count := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(noted)
-	}
+	senders := startSenders(t, server.client(server.key))
+
+	// when: its PostgreSQL crashes and restarts repeatedly
 	for range outages {
 		// The crash comes at a random moment under load.
-		next := count() + 100 + random.IntN(400)
-		within(t, time.Minute, "messages between two crashes", func() bool { return count() >= next })
+		senders.await("messages between two crashes", 100+random.IntN(400))
 		if err := syscall.Kill(postgres.Pid(), syscall.SIGQUIT); err != nil {
 			t.Fatal(err)
 		}
 		<-postgres.Done()
 		postgres = startPostgres(t, dir)
 	}
-	before := count()
-	within(t, time.Minute, "messages after the last crash", func() bool { return count() > before+24 })
-	cancel()
-	crowd.Wait()
+	senders.await("messages after the last crash", 25)
+	senders.stop()
 
 	// then: every acknowledged message is stored once with its seq, and no seq is missing
-	stored := map[string]sent{} // by content
-	lastSeq := map[string]int64{}
-	conn, err := pgx.Connect(t.Context(), postgres.URL("postgres"))
+	stored := readStoredMessages(t, postgres.URL("postgres"))
+	for _, want := range senders.acknowledged {
+		if found := stored[want.content]; found != want.sent {
+			t.Errorf("acknowledged %+v, stored %+v", want, found)
+		}
+	}
+	if len(senders.acknowledged) < 100*outages || senders.refusals == 0 {
+		t.Errorf("too little load for a meaningful test: %d acknowledged, %d refused", len(senders.acknowledged), senders.refusals)
+	}
+	t.Logf("%d acknowledged, %d refused, %d stored", len(senders.acknowledged), senders.refusals, len(stored))
+	server.stop()
+}
+
+// messageSenders send messages to twelve conversations until they are stopped.
+type messageSenders struct {
+	t             *testing.T
+	api           client
+	conversations [12]string
+	stop          func() // returns after the last response
+
+	mu           sync.Mutex
+	acknowledged []acknowledgedMessage
+	refusals     int
+}
+
+func startSenders(t *testing.T, api client) *messageSenders {
+	t.Helper()
+	s := &messageSenders{t: t, api: api}
+	for i := range s.conversations {
+		s.conversations[i] = api.start()
+		api.call("PATCH", "/api/conversations/"+s.conversations[i]+"/", object{"autoReplyEnabled": false}, http.StatusOK, nil)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for sender := range 24 {
+		running.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				s.send(s.conversations[(sender+i)%len(s.conversations)], fmt.Sprintf("%d of %d", i, sender))
+			}
+		})
+	}
+	s.stop = func() {
+		cancel()
+		running.Wait()
+	}
+	t.Cleanup(s.stop)
+	return s
+}
+
+// send sends a message. The response must be an acknowledgement or 503.
+func (s *messageSenders) send(conversation, content string) {
+	message, status, err := s.api.send(conversation, content)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err != nil:
+		s.t.Errorf("%s: %v", content, err)
+	case status == http.StatusCreated:
+		s.acknowledged = append(s.acknowledged, acknowledgedMessage{conversation, content, message})
+	case status == http.StatusServiceUnavailable:
+		s.refusals++
+	default:
+		s.t.Errorf("%s: status %d", content, status)
+	}
+}
+
+// await waits until that many more messages are acknowledged.
+func (s *messageSenders) await(what string, more int) {
+	s.t.Helper()
+	count := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.acknowledged)
+	}
+	next := count() + more
+	within(s.t, time.Minute, what, func() bool { return count() >= next })
+}
+
+// readStoredMessages returns the stored messages by content, each of which must be stored once. In each conversation,
+// seq must have no gaps.
+func readStoredMessages(t *testing.T, database string) map[string]sent {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +137,8 @@ func TestPostgresCrashLosesNoAcknowledgedMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stored := map[string]sent{}
+	lastSeq := map[string]int64{}
 	for rows.Next() {
 		var conversation, content string
 		var msg sent
@@ -119,16 +158,7 @@ func TestPostgresCrashLosesNoAcknowledgedMessage(t *testing.T) {
 	if rows.Err() != nil {
 		t.Fatal(rows.Err())
 	}
-	for _, want := range noted {
-		if found := stored[want.content]; found != want.sent {
-			t.Errorf("acknowledged %+v, stored %+v", want, found)
-		}
-	}
-	if len(noted) < 100*outages || refusals == 0 {
-		t.Errorf("too little load for a meaningful test: %d acknowledged, %d refused", len(noted), refusals)
-	}
-	t.Logf("%d acknowledged, %d refused, %d stored", len(noted), refusals, len(stored))
-	server.stop()
+	return stored
 }
 
 // startPostgres starts PostgreSQL, which listens on a socket in the directory.

@@ -14,6 +14,8 @@ import (
 	"github.com/coder/websocket/wsjson"
 	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3/lock"
+
+	"parley/internal/localpg"
 )
 
 var startsAt = regexp.MustCompile(`"msg":"start server","address":"([^"]+)"`)
@@ -37,27 +39,55 @@ func TestReadyzFollowsDatabase(t *testing.T) {
 	// given: a server that waits for another instance's migration
 	dir := newDir(t)
 	postgres := startPostgres(t, dir)
-	execute := func(statements ...string) {
-		t.Helper()
-		conn, err := pgx.Connect(t.Context(), postgres.URL("postgres"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close(t.Context())
-		for _, statement := range statements {
-			if _, err := conn.Exec(t.Context(), statement); err != nil {
-				t.Fatal(err)
-			}
-		}
+	finishMigration := holdMigration(t, postgres)
+	server, api := launchBeforeMigration(t, dir)
+
+	// then: it is alive but not ready until the migration has finished
+	if status := api.readyz(); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answers %d during the migration", status)
 	}
+	api.mustBeUnavailable("during the migration")
+	finishMigration()
+	api.mustBecomeReady("after the migration")
+
+	// when: PostgreSQL is read-only, like a standby
+	const disconnect = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+	executeSQL(t, postgres, "ALTER DATABASE postgres SET default_transaction_read_only = on", disconnect)
+	api.mustBeUnavailable("with a read-only database")
+	executeSQL(t, postgres, "SET default_transaction_read_only = off", "ALTER DATABASE postgres RESET default_transaction_read_only")
+	api.mustBecomeReady("with a writable database")
+
+	// when: PostgreSQL is down
+	if err := postgres.Stop(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	api.mustBeUnavailable("without PostgreSQL")
+	startPostgres(t, dir)
+	api.mustBecomeReady("after the restart of PostgreSQL")
+	server.stop()
+}
+
+// holdMigration takes the lock of migrations until finish is called.
+func holdMigration(t *testing.T, postgres *localpg.Server) (finish func()) {
+	t.Helper()
 	migrating, err := pgx.Connect(t.Context(), postgres.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer migrating.Close(t.Context())
+	t.Cleanup(func() { _ = migrating.Close(context.WithoutCancel(t.Context())) }) // may be closed already
 	if _, err := migrating.Exec(t.Context(), "SELECT pg_advisory_lock($1)", lock.DefaultLockID); err != nil {
 		t.Fatal(err)
 	}
+	return func() {
+		if err := migrating.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// launchBeforeMigration starts a server and waits until it listens. Its PostgreSQL has its socket in dir.
+func launchBeforeMigration(t *testing.T, dir string) (*process, client) {
+	t.Helper()
 	const key = "boot.0123456789abcdef"
 	server := launch(t, newDir(t), []string{
 		"DATABASE_URL=postgres://parley@/postgres?host=" + url.QueryEscape(filepath.Join(dir, "postgres.socket")),
@@ -65,56 +95,47 @@ func TestReadyzFollowsDatabase(t *testing.T) {
 		"PARLEY_LOG_LEVEL=debug",
 	})
 	eventually(t, "the server listens", func() bool { return startsAt.MatchString(server.stderr.String()) })
-	api := newClient(t, "http://"+startsAt.FindStringSubmatch(server.stderr.String())[1], key, 0)
-	is := func(status int) func() bool { return func() bool { return api.readyz() == status } }
-	mustLive := func() {
-		t.Helper()
-		if status := api.status("/healthz"); status != http.StatusOK {
-			t.Errorf("/healthz: %d, but a restart would not help", status)
+	return server, newClient(t, "http://"+startsAt.FindStringSubmatch(server.stderr.String())[1], key, 0)
+}
+
+// executeSQL executes SQL statements on one connection.
+func executeSQL(t *testing.T, postgres *localpg.Server, statements ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), postgres.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for _, statement := range statements {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
 		}
 	}
-	conversation := object{"initial_message": "Hello"}
+}
 
-	// then it lives, and can do nothing yet; and all when that is done
-	mustLive()
-	if !is(http.StatusServiceUnavailable)() {
-		t.Error("it is ready before it has started")
-	}
+// mustBeUnavailable waits until the server is not ready. It must still be alive, and its API must answer 503.
+func (c client) mustBeUnavailable(when string) {
+	c.t.Helper()
+	eventually(c.t, "/readyz answers 503 "+when, func() bool { return c.readyz() == http.StatusServiceUnavailable })
 	var problem struct {
 		Error     string
 		RequestID string `json:"request_id"`
 		Retryable bool
 	}
-	api.call("POST", "/api/conversations/start", conversation, http.StatusServiceUnavailable, &problem)
+	c.call("POST", "/api/conversations/start", object{"initial_message": "Hello"}, http.StatusServiceUnavailable, &problem)
 	if problem.Error != "unavailable" || problem.RequestID == "" || !problem.Retryable {
-		t.Errorf("problem %+v", problem)
+		c.t.Errorf("problem %s: %+v", when, problem)
 	}
-	if err := migrating.Close(t.Context()); err != nil {
-		t.Fatal(err)
+	if status := c.status("/healthz"); status != http.StatusOK {
+		c.t.Errorf("/healthz %s: %d, but a restart would not help", when, status)
 	}
-	eventually(t, "/readyz answers 200", is(http.StatusOK))
-	api.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
+}
 
-	// when: PostgreSQL is read-only, as a standby
-	const cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-	execute("ALTER DATABASE postgres SET default_transaction_read_only = on", cut)
-	eventually(t, "/readyz answers 503 for a read-only database", is(http.StatusServiceUnavailable))
-	api.call("POST", "/api/conversations/start", conversation, http.StatusServiceUnavailable, nil)
-	mustLive()
-	execute("SET default_transaction_read_only = off", "ALTER DATABASE postgres RESET default_transaction_read_only")
-	eventually(t, "/readyz answers 200 again", is(http.StatusOK))
-	api.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
-
-	// when: PostgreSQL is down
-	if err := postgres.Stop(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "/readyz answers 503 without PostgreSQL", is(http.StatusServiceUnavailable))
-	mustLive()
-	postgres = startPostgres(t, dir)
-	eventually(t, "/readyz answers 200 after the restart", is(http.StatusOK))
-	api.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
-	server.stop()
+// mustBecomeReady waits until the server is ready, and creates a conversation.
+func (c client) mustBecomeReady(when string) {
+	c.t.Helper()
+	eventually(c.t, "/readyz answers 200 "+when, func() bool { return c.readyz() == http.StatusOK })
+	c.call("POST", "/api/conversations/start", object{"initial_message": "Hello"}, http.StatusCreated, nil)
 }
 
 func TestDrainingServerStillServes(t *testing.T) {

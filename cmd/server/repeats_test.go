@@ -146,37 +146,14 @@ func TestRetryAfterKillReceivesReply(t *testing.T) {
 		api.completion("slow", "stream", "two", true),
 		api.completion("slow", "json-too", "three", false),
 	}
-	behind := keyedRequest{"behind", requests[0].path, requests[0].conversation, object{
+	queued := keyedRequest{"queued", requests[0].path, requests[0].conversation, object{
 		"conversation": requests[0].conversation, "isStreaming": false, "message": object{"content": "four"},
 	}}
-	interrupted := make(chan error)
-	begin := func(request keyedRequest) {
-		go func() {
-			_, _, err := api.with("Idempotency-Key", request.key).try("POST", request.path, request.body)
-			interrupted <- err
-		}()
-		eventually(t, "the question is stored", func() bool {
-			stored := api.messages(request.conversation)
-			return len(stored) > 0 && stored[len(stored)-1].Content == request.body["message"].(object)["content"]
-		})
-	}
-	for _, request := range requests {
-		begin(request)
-	}
-	begin(behind)
-	runs := map[string]string{} // by key
-	for _, request := range append(requests, behind) {
-		stored := api.messages(request.conversation)
-		if len(stored) > 2 || stored[0].Type != "incoming" || stored[len(stored)-1].Type != "incoming" {
-			t.Fatalf("%s has a reply too early: %+v", request.key, stored)
-		}
-		runs[request.key] = stored[0].RunID
-		if request.key == behind.key {
-			runs[request.key] = stored[1].RunID
-		}
-	}
+	all := append(requests, queued)
+	interrupted := api.beginAll(all)
+	runs := api.runsInProgress(all)
 	server.kill()
-	for range len(requests) + 1 {
+	for range all {
 		if err := <-interrupted; err == nil {
 			t.Error("a request succeeded despite the kill")
 		}
@@ -188,27 +165,13 @@ func TestRetryAfterKillReceivesReply(t *testing.T) {
 	within(t, soon, "the interrupted run is rescued", func() bool { return api.run(runs["json"]).Attempt == 2 })
 
 	// then: each follows its original run to the whole reply
-	for i, request := range append(requests, behind) {
-		attempt := 2
-		if request.key == behind.key {
-			attempt = 1
-		}
-		got := api.repeat(request)
-		received := textOf(got.events)
-		if len(got.events) == 0 {
-			received = contentOf(t, got.body)
-		}
-		if got.status != http.StatusOK || !got.isReplayed || got.run != runs[request.key] || received != text {
-			t.Errorf("%d, %s: %+v, want the run %s", i, request.key, got, runs[request.key])
-		}
-		if run := api.run(got.run); run.State != "completed" || run.Attempt != attempt {
-			t.Errorf("%s: %+v", request.key, run)
-		}
-		checkSame(t, request, got, api.repeat(request))
+	for _, request := range requests {
+		api.checkFollows(request, runs[request.key], 2, text)
 	}
+	api.checkFollows(queued, runs[queued.key], 1, text)
 	for _, request := range requests {
 		want := 2
-		if request.conversation == behind.conversation {
+		if request.conversation == queued.conversation {
 			want = 4
 		}
 		if stored := api.messages(request.conversation); len(stored) != want {
@@ -216,6 +179,58 @@ func TestRetryAfterKillReceivesReply(t *testing.T) {
 		}
 	}
 	next.stop()
+}
+
+// beginAll sends requests and waits until each question is stored. The channel receives the error of each request.
+func (c client) beginAll(requests []keyedRequest) (ended <-chan error) {
+	c.t.Helper()
+	errs := make(chan error)
+	for _, request := range requests {
+		go func() {
+			_, _, err := c.with("Idempotency-Key", request.key).try("POST", request.path, request.body)
+			errs <- err
+		}()
+		eventually(c.t, "the question is stored", func() bool {
+			stored := c.messages(request.conversation)
+			return len(stored) > 0 && stored[len(stored)-1].Content == request.body["message"].(object)["content"]
+		})
+	}
+	return errs
+}
+
+// runsInProgress returns the runs of requests by key. None of them may have a reply.
+func (c client) runsInProgress(requests []keyedRequest) map[string]string {
+	c.t.Helper()
+	runs := map[string]string{}
+	for _, request := range requests {
+		stored := c.messages(request.conversation)
+		if len(stored) > 2 || stored[0].Type != "incoming" || stored[len(stored)-1].Type != "incoming" {
+			c.t.Fatalf("%s has a reply too early: %+v", request.key, stored)
+		}
+		for _, question := range stored {
+			if question.Content == request.body["message"].(object)["content"] {
+				runs[request.key] = question.RunID
+			}
+		}
+	}
+	return runs
+}
+
+// checkFollows checks that a repeated request follows the run to its whole reply, by the given attempt.
+func (c client) checkFollows(request keyedRequest, run string, attempt int, text string) {
+	c.t.Helper()
+	got := c.repeat(request)
+	received := textOf(got.events)
+	if len(got.events) == 0 {
+		received = contentOf(c.t, got.body)
+	}
+	if got.status != http.StatusOK || !got.isReplayed || got.run != run || received != text {
+		c.t.Errorf("%s: %+v, want the run %s", request.key, got, run)
+	}
+	if run := c.run(got.run); run.State != "completed" || run.Attempt != attempt {
+		c.t.Errorf("%s: %+v", request.key, run)
+	}
+	checkSame(c.t, request, got, c.repeat(request))
 }
 
 // contentOf returns the content of a completion.

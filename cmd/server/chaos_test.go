@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"parley/internal/redistest"
 )
 
@@ -47,6 +49,19 @@ type chaosTalk struct {
 	acknowledged map[string]string // the acknowledged contents, with their message IDs
 }
 
+func newChaos(t *testing.T, servers [2]*process) *chaos {
+	t.Helper()
+	c := &chaos{
+		t: t, key: servers[0].key, opening: make(chan struct{}, fewAtOnce),
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
+	}
+	t.Cleanup(c.http.CloseIdleConnections)
+	for i, server := range servers {
+		c.bases[i].Store(&server.base)
+	}
+	return c
+}
+
 func (c *chaos) client(i int) client {
 	return client{t: c.t, base: *c.bases[i].Load(), key: c.key, http: c.http}
 }
@@ -79,9 +94,13 @@ func pause(ctx context.Context, duration time.Duration) {
 	}
 }
 
-// load sends messages and cuts connections until over is done.
-func (c *chaos) load(ctx, over context.Context, seed uint64) {
+// startLoad sends messages and cuts connections for chaosTime. The returned function waits for the end of the load.
+func (c *chaos) startLoad(seed uint64) (wait func()) {
+	ctx := c.t.Context()
+	over, end := context.WithTimeout(ctx, chaosTime)
+	c.t.Cleanup(end)
 	var all sync.WaitGroup
+	c.t.Cleanup(all.Wait)
 	pacing := func(kind uint64, pace time.Duration, do func(name string, talk *chaosTalk, random *rand.Rand)) {
 		for i := range uint64(fewAtOnce) {
 			all.Go(func() {
@@ -108,7 +127,7 @@ func (c *chaos) load(ctx, over context.Context, seed uint64) {
 	pacing(3, cutterPace, func(_ string, talk *chaosTalk, random *rand.Rand) {
 		talk.devices[random.IntN(chaosDevice)].cut(random)
 	})
-	all.Wait()
+	return all.Wait
 }
 
 // start creates the conversations, a few concurrently.
@@ -175,6 +194,45 @@ func (c *chaos) check() (stored, answers int) {
 	return stored, answers
 }
 
+// connectDevices keeps all devices connected until stop is called or the test ends.
+func (c *chaos) connectDevices(seed uint64) (stop func()) {
+	c.t.Helper()
+	ctx, cancel := context.WithCancel(c.t.Context())
+	var running sync.WaitGroup
+	devices := uint64(0)
+	for _, talk := range c.talks {
+		for _, d := range talk.devices {
+			devices++
+			random := rand.New(rand.NewPCG(seed, 4<<32+devices))
+			running.Go(func() { d.live(ctx, random) })
+		}
+	}
+	stop = func() {
+		cancel()
+		running.Wait()
+	}
+	c.t.Cleanup(stop)
+	within(c.t, time.Minute, "all devices are connected", func() bool { return c.links.Load() == int64(devices) })
+	return stop
+}
+
+// awaitDevices waits until all runs have ended and each device has as many messages as are stored. It returns how long
+// the devices took after the last run.
+func (c *chaos) awaitDevices(conn *pgx.Conn) time.Duration {
+	c.t.Helper()
+	within(c.t, time.Minute, "all runs have ended", func() bool {
+		return number(c.t, conn, "SELECT count(*) FROM runs WHERE state IN ('queued', 'running')") == 0
+	})
+	began := time.Now()
+	for _, talk := range c.talks {
+		n := number(c.t, conn, "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = $1", talk.id)
+		for _, d := range talk.devices {
+			within(c.t, chaosCatch-time.Since(began), d.name+" catches up", func() bool { return d.isAt(n) })
+		}
+	}
+	return time.Since(began)
+}
+
 // Not parallel, because it uses all CPUs.
 func TestDevicesReceiveEachMessageOnceDuringFailures(t *testing.T) {
 	seed := rand.Uint64()
@@ -186,42 +244,14 @@ func TestDevicesReceiveEachMessageOnceDuringFailures(t *testing.T) {
 	environment := []string{"REDIS_URL=" + redis.URL, "PARLEY_SOCKET_LIMITS=user=0,address=0"}
 	p := servingPair(t, environment...)
 	servers := [2]*process{p.first, p.second}
-	c := &chaos{
-		t: t, key: p.first.key, opening: make(chan struct{}, fewAtOnce),
-		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * fewAtOnce}},
-	}
-	for i, instance := range servers {
-		c.bases[i].Store(&instance.base)
-	}
+	c := newChaos(t, servers)
 	c.start(chaosBots)
-	ctx, cancel := context.WithCancel(t.Context())
-	var devices, load sync.WaitGroup
-	t.Cleanup(func() {
-		cancel()
-		load.Wait()
-		devices.Wait()
-		c.http.CloseIdleConnections()
-	})
-	for i, talk := range c.talks {
-		for j, d := range talk.devices {
-			devices.Go(func() { d.live(ctx, rand.New(rand.NewPCG(seed, uint64(4<<32+i*chaosDevice+j)))) })
-		}
-	}
-	within(t, time.Minute, "all devices are connected", func() bool { return c.links.Load() == chaosTalks*chaosDevice })
+	disconnect := c.connectDevices(seed)
 
 	// when: messages are sent and connections are cut at random while Redis is flushed and restarted empty, and one
 	// instance is stopped or killed and replaced
-	over, end := context.WithTimeout(ctx, chaosTime)
-	defer end()
-	load.Go(func() { c.load(ctx, over, seed) })
-	part := chaosTime / 6
-	<-time.After(part)
-	redis.Flush()
-	<-time.After(part)
-	redis.Stop()
-	<-time.After(part)
-	redis.Start()
-	<-time.After(part)
+	awaitLoad := c.startLoad(seed)
+	disturbRedis(redis, chaosTime/6)
 	i, isKilled := random.IntN(2), random.IntN(2) == 0
 	if isKilled {
 		servers[i].kill()
@@ -230,22 +260,11 @@ func TestDevicesReceiveEachMessageOnceDuringFailures(t *testing.T) {
 	}
 	servers[i] = serving(t, newDir(t), append(environment, "DATABASE_URL="+p.address)...)
 	c.bases[i].Store(&servers[i].base)
-	load.Wait()
+	awaitLoad()
 
 	// then: once all runs have ended, each device soon has all stored messages, once and in order
-	within(t, time.Minute, "all runs have ended", func() bool {
-		return number(t, p.conn, "SELECT count(*) FROM runs WHERE state IN ('queued', 'running')") == 0
-	})
-	began := time.Now()
-	for _, talk := range c.talks {
-		n := number(t, p.conn, "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = $1", talk.id)
-		for _, d := range talk.devices {
-			within(t, chaosCatch-time.Since(began), d.name+" catches up", func() bool { return d.isAt(n) })
-		}
-	}
-	caught := time.Since(began)
-	cancel()
-	devices.Wait()
+	caught := c.awaitDevices(p.conn)
+	disconnect()
 	stored, answers := c.check()
 	t.Logf("instance %d stopped, killed: %t; %d messages: %d over REST, %d over sockets, %d replies; %d cuts, %d reconnects, %d refusals; caught up in %s",
 		i, isKilled, stored, c.posted.Load(), c.spoken.Load(), answers, c.cuts.Load(), c.links.Load()-chaosTalks*chaosDevice, c.refusals.Load(), caught)
@@ -254,4 +273,15 @@ func TestDevicesReceiveEachMessageOnceDuringFailures(t *testing.T) {
 	}
 	servers[0].stop()
 	servers[1].stop()
+}
+
+// disturbRedis flushes Redis, stops it and starts it again, with pauses around each step.
+func disturbRedis(redis *redistest.Server, pause time.Duration) {
+	<-time.After(pause)
+	redis.Flush()
+	<-time.After(pause)
+	redis.Stop()
+	<-time.After(pause)
+	redis.Start()
+	<-time.After(pause)
 }

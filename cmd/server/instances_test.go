@@ -165,30 +165,9 @@ func TestRunsAreCancelledAndFollowedOnAnyInstance(t *testing.T) {
 		t.Errorf("the run is not in progress: %+v", run)
 	}
 
-	// when: a queued run is cancelled on the other instance, it never starts
-	var ended apiRun
-	second.call("POST", "/api/runs/"+waiting.run+"/cancel/", nil, http.StatusOK, &ended)
-	if ended.State != "cancelled" {
-		t.Errorf("the queued run is %+v", ended)
-	}
-	if got, last := waiting.finish(t); got != "" || last.FinishReason != "cancelled" || last.Error != nil {
-		t.Errorf("the queued run: text %q, final event %+v", got, last)
-	}
-
-	// and when: a run in progress is cancelled on the other instance, it stops within about a second
-	began := time.Now()
-	second.call("POST", "/api/runs/"+running.run+"/cancel/", nil, http.StatusOK, &ended)
-	got, last := running.finish(t)
-	stopped := number(t, p.conn, "SELECT (1000 * extract(epoch FROM finished_at - $2))::integer FROM runs WHERE id = $1", running.run, began)
-	if stopped > 1500 { // with some tolerance for a busy machine
-		t.Errorf("the run stopped after %d ms", stopped)
-	}
-	if ended.State != "cancelled" || ended.FinishReason != "cancelled" || ended.Error != nil {
-		t.Errorf("the cancelled run is %+v", ended)
-	}
-	if got == "" || got == longText || !strings.HasPrefix(longText, got) || last.FinishReason != "cancelled" || last.Error != nil {
-		t.Errorf("text %q, final event %+v", got, last)
-	}
+	// when: a queued run and a run in progress are cancelled on the other instance
+	checkQueuedRunIsCancelled(second, waiting)
+	got := p.checkRunningRunIsCancelled(running, longText)
 	if text, last := there.finish(t); text != got || last.FinishReason != "cancelled" {
 		t.Errorf("on the other instance: text %q, final event %+v, want %q", text, last, got)
 	}
@@ -198,14 +177,8 @@ func TestRunsAreCancelledAndFollowedOnAnyInstance(t *testing.T) {
 	checkWhole(t, "on the writing instance", whole.streamReader, briefText)
 	checkWhole(t, "on the other instance", wholeThere, briefText)
 	for _, c := range []client{first, second} {
-		c.call("POST", "/api/runs/"+running.run+"/cancel/", nil, http.StatusOK, &ended)
-		if ended.State != "cancelled" {
-			t.Errorf("cancelled again: %+v", ended)
-		}
-		c.call("POST", "/api/runs/"+whole.run+"/cancel/", nil, http.StatusOK, &ended)
-		if ended.State != "completed" {
-			t.Errorf("cancelled after completion: %+v", ended)
-		}
+		c.checkCancelReturns(running.run, "cancelled")
+		c.checkCancelReturns(whole.run, "completed")
 	}
 	stored := second.messages(running.conversation)
 	if len(stored) != 5 || stored[3].Content != got || stored[4].Content != briefText {
@@ -216,6 +189,47 @@ func TestRunsAreCancelledAndFollowedOnAnyInstance(t *testing.T) {
 	}
 	p.first.stop()
 	p.second.stop()
+}
+
+// checkQueuedRunIsCancelled cancels a queued run, which must end without a text.
+func checkQueuedRunIsCancelled(c client, queued completionStream) {
+	c.t.Helper()
+	c.checkCancelReturns(queued.run, "cancelled")
+	if got, last := queued.finish(c.t); got != "" || last.FinishReason != "cancelled" || last.Error != nil {
+		c.t.Errorf("the queued run: text %q, final event %+v", got, last)
+	}
+}
+
+// checkRunningRunIsCancelled cancels a run in progress on the second instance, which must stop it within about a second.
+// It returns the text so far, a part of the whole text.
+func (p pair) checkRunningRunIsCancelled(running completionStream, whole string) string {
+	_, second := p.clients()
+	t := second.t
+	t.Helper()
+	began := time.Now()
+	if ended := second.checkCancelReturns(running.run, "cancelled"); ended.FinishReason != "cancelled" || ended.Error != nil {
+		t.Errorf("the cancelled run is %+v", ended)
+	}
+	got, last := running.finish(t)
+	stopped := number(t, p.conn, "SELECT (1000 * extract(epoch FROM finished_at - $2))::integer FROM runs WHERE id = $1", running.run, began)
+	if stopped > 1500 { // with some tolerance for a busy machine
+		t.Errorf("the run stopped after %d ms", stopped)
+	}
+	if got == "" || got == whole || !strings.HasPrefix(whole, got) || last.FinishReason != "cancelled" || last.Error != nil {
+		t.Errorf("text %q, final event %+v", got, last)
+	}
+	return got
+}
+
+// checkCancelReturns cancels a run, which must then have the state.
+func (c client) checkCancelReturns(run, state string) apiRun {
+	c.t.Helper()
+	var ended apiRun
+	c.call("POST", "/api/runs/"+run+"/cancel/", nil, http.StatusOK, &ended)
+	if ended.State != state {
+		c.t.Errorf("after the cancel, the run is %+v, want the state %s", ended, state)
+	}
+	return ended
 }
 
 func TestUnfinishedRunsOfStoppingInstanceAreRescued(t *testing.T) {
@@ -244,21 +258,16 @@ func TestUnfinishedRunsOfStoppingInstanceAreRescued(t *testing.T) {
 	began := time.Now()
 	p.first.signal(syscall.SIGTERM)
 
-	// then: streams of runs that it can no longer start end at once
-	for what, stream := range map[string]completionStream{"queued behind the overlong reply": behindOverlong, "queued behind a reply of the other instance": behindOthers} {
-		checkUnavailable(t, what, stream.streamReader, "")
-	}
+	// then: streams of runs that it can no longer start end immediately
+	checkUnavailable(t, "queued behind the overlong reply", behindOverlong.streamReader, "")
+	checkUnavailable(t, "queued behind a reply of the other instance", behindOthers.streamReader, "")
 	if waited := time.Since(began); waited > replyGracePeriod/2 {
 		t.Errorf("these streams ended after %s", waited)
 	}
 	// and: it finishes short replies and releases the others
 	checkWhole(t, "the short reply", short.streamReader, briefText)
-	if run := second.run(short.run); run.Attempt != 1 {
-		t.Errorf("the short run is %+v", run)
-	}
-	if run := second.run(overlong.run); run.State != "running" || run.Attempt != 1 {
-		t.Errorf("during the grace period the overlong run is %+v", run)
-	}
+	checkRun(second, short.run, "completed", 1)
+	checkRun(second, overlong.run, "running", 1) // during the grace period
 	second.call("PATCH", "/api/chatbots/slow/", object{"script": object{"rules": []object{quick, brief}}}, http.StatusOK, nil)
 	checkUnavailable(t, "the overlong reply", overlong.streamReader, longText)
 	if code := p.first.awaitExit(testTimeout); code != 0 {
@@ -273,13 +282,18 @@ func TestUnfinishedRunsOfStoppingInstanceAreRescued(t *testing.T) {
 	checkWhole(t, "queued behind the short reply", behindShort.streamReader, briefText)
 	checkWhole(t, "the other instance's own reply", others.streamReader, briefText)
 	checkWhole(t, "queued behind that", second.resume(behindOthers.run), briefText)
-	if run := second.run(overlong.run); run.State != "completed" || run.Attempt != 2 {
-		t.Errorf("the overlong run is %+v", run)
-	}
+	checkRun(second, overlong.run, "completed", 2)
 	p.checkAnsweredOnce(t, second, overlong.conversation, longText, briefText)
 	p.checkAnsweredOnce(t, second, short.conversation, briefText, briefText)
 	p.checkAnsweredOnce(t, second, others.conversation, briefText, briefText)
 	p.second.stop()
+}
+
+func checkRun(c client, id, state string, attempt int) {
+	c.t.Helper()
+	if run := c.run(id); run.State != state || run.Attempt != attempt {
+		c.t.Errorf("the run is %+v, want the state %s and the attempt %d", run, state, attempt)
+	}
 }
 
 // checkUnavailable waits for the end of a stream that has a prefix of the text and ends with the error unavailable.

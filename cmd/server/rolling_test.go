@@ -75,95 +75,128 @@ func (b *balancer) retry(ctx context.Context, path string, n int) {
 	}
 }
 
-func TestRollingRestartFailsNoRequest(t *testing.T) {
-	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-
-	// given: two instances behind a load balancer, and conversations with two devices each
-	environment := []string{"REDIS_URL=" + redistest.Start(t).URL, "PARLEY_DRAIN=" + rollingDrain.String()}
-	p := servingPair(t, environment...)
-	servers := [2]*process{p.first, p.second}
-	transport := &http.Transport{MaxIdleConnsPerHost: 16}
-	b := &balancer{chaos: &chaos{t: t, key: p.first.key, opening: make(chan struct{}, fewAtOnce), http: &http.Client{Transport: transport}}}
-	for i, instance := range servers {
-		b.bases[i].Store(&instance.base)
+// startBalancer starts a balancer whose readiness probes run until the test ends.
+func startBalancer(t *testing.T, servers [2]*process) *balancer {
+	t.Helper()
+	b := &balancer{chaos: newChaos(t, servers)}
+	for i := range b.ready {
 		b.ready[i].Store(true)
 	}
-	first := b.client(0)
-	long, longText := scriptRule("long", 40, 1000)
-	brief, briefText := scriptRule("brief", 10, 100)
-	quick, _ := scriptRule("long", 40, 0)
-	first.createScriptedBot("slow", long, brief)
 	ctx, cancel := context.WithCancel(t.Context())
-	var probing, devices, load sync.WaitGroup
+	var probing sync.WaitGroup
+	probing.Go(func() { b.probe(ctx) })
 	t.Cleanup(func() {
 		cancel()
-		load.Wait()
-		devices.Wait()
 		probing.Wait()
-		transport.CloseIdleConnections()
 	})
-	probing.Go(func() { b.probe(ctx) })
+	return b
+}
+
+// createConversations creates six conversations with two devices each.
+func (b *balancer) createConversations() {
+	b.t.Helper()
 	for i := range 6 {
-		talk := &chaosTalk{id: first.start(), acknowledged: map[string]string{}}
+		talk := &chaosTalk{id: b.client(0).start(), acknowledged: map[string]string{}}
 		for j := range 2 {
-			d := &device{chaos: b.chaos, talk: talk, name: fmt.Sprintf("conversation %d, device %d", i, j)}
-			talk.devices = append(talk.devices, d)
-			devices.Go(func() { d.live(ctx, rand.New(rand.NewPCG(seed, uint64(10*i+j)))) })
+			talk.devices = append(talk.devices, &device{chaos: b.chaos, talk: talk, name: fmt.Sprintf("conversation %d, device %d", i, j)})
 		}
 		b.talks = append(b.talks, talk)
 	}
-	within(t, time.Minute, "all devices are connected", func() bool { return b.links.Load() == 12 })
+}
 
-	// and: requests through the balancer, which are sent once, and direct requests, which are retried if that is safe
+// rollingLoad sends requests until it is stopped. Requests through the balancer are sent once. Direct requests are
+// retried, which is safe for them.
+type rollingLoad struct {
+	*balancer
+
+	conversation, briefText     string
+	sent, streams, reads, keyed atomic.Int64
+	stop                        func() // returns after the last response
+}
+
+func (b *balancer) startRollingLoad(seed uint64, briefText string) *rollingLoad {
+	b.t.Helper()
+	ctx := b.t.Context() // of retries, which may outlast the load
 	over, end := context.WithCancel(ctx)
-	defer end()
-	var sent, streams, reads, keyed atomic.Int64
-	plain := first.start()
-	loading := func(do func(n int)) {
-		load.Go(func() {
+	var running sync.WaitGroup
+	l := &rollingLoad{balancer: b, conversation: b.client(0).start(), briefText: briefText}
+	l.stop = func() {
+		end()
+		running.Wait()
+	}
+	b.t.Cleanup(l.stop)
+	repeat := func(do func(n int)) {
+		running.Go(func() {
 			for n := 0; over.Err() == nil; n++ {
 				do(n)
 				pause(over, rollingPace)
 			}
 		})
 	}
-	loading(func(n int) {
-		if _, status, err := b.pick(n).send(plain, fmt.Sprintf("What is Parley? %d", n)); err != nil || status != http.StatusCreated {
-			t.Errorf("message %d through the balancer: %d, %v", n, status, err)
-		}
-		sent.Add(1)
-	})
-	loading(func(n int) {
-		answer, err := b.pick(n).open("POST", "/api/chatbots/slow/completions/", object{"message": object{"content": "brief"}, "isStreaming": true})
-		if err != nil {
-			t.Errorf("stream %d through the balancer: %v", n, err)
-			return
-		}
-		defer answer.Body.Close()
-		var events []event
-		if err := eachEvent(answer.Body, func(ev event) { events = append(events, ev) }); err != nil || textOf(events) != briefText || events[len(events)-1].FinishReason != "stop" {
-			t.Errorf("stream %d through the balancer: %s, %v, %+v", n, answer.Status, err, events)
-		}
-		streams.Add(1)
-	})
-	loading(func(n int) {
-		b.retry(ctx, "/api/conversations/"+plain+"/history", n)
-		reads.Add(1)
+	repeat(l.sendOnce)
+	repeat(l.streamOnce)
+	repeat(func(n int) {
+		b.retry(ctx, "/api/conversations/"+l.conversation+"/history", n)
+		l.reads.Add(1)
 	})
 	for i := range uint64(2) {
 		random := rand.New(rand.NewPCG(seed, 100+i))
-		loading(func(n int) {
+		repeat(func(n int) {
 			talk := b.talks[random.IntN(len(b.talks))]
 			b.post(ctx, talk, fmt.Sprintf("posted-%d-%d", i, n), random)
 			talk.devices[random.IntN(2)].send(ctx, fmt.Sprintf("said-%d-%d", i, n))
-			keyed.Add(1)
+			l.keyed.Add(1)
 		})
 	}
+	return l
+}
+
+// sendOnce sends a message through the balancer.
+func (l *rollingLoad) sendOnce(n int) {
+	if _, status, err := l.pick(n).send(l.conversation, fmt.Sprintf("What is Parley? %d", n)); err != nil || status != http.StatusCreated {
+		l.t.Errorf("message %d through the balancer: %d, %v", n, status, err)
+	}
+	l.sent.Add(1)
+}
+
+// streamOnce streams a completion through the balancer.
+func (l *rollingLoad) streamOnce(n int) {
+	answer, err := l.pick(n).open("POST", "/api/chatbots/slow/completions/", object{"message": object{"content": "brief"}, "isStreaming": true})
+	if err != nil {
+		l.t.Errorf("stream %d through the balancer: %v", n, err)
+		return
+	}
+	defer answer.Body.Close()
+	var events []event
+	if err := eachEvent(answer.Body, func(ev event) { events = append(events, ev) }); err != nil || textOf(events) != l.briefText || events[len(events)-1].FinishReason != "stop" {
+		l.t.Errorf("stream %d through the balancer: %s, %v, %+v", n, answer.Status, err, events)
+	}
+	l.streams.Add(1)
+}
+
+// throughBalancer returns the number of requests through the balancer so far.
+func (l *rollingLoad) throughBalancer() int64 { return l.sent.Load() + l.streams.Load() }
+
+func TestRollingRestartFailsNoRequest(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+
+	// given: two instances behind a load balancer, conversations with two devices each, and load
+	environment := []string{"REDIS_URL=" + redistest.Start(t).URL, "PARLEY_DRAIN=" + rollingDrain.String()}
+	p := servingPair(t, environment...)
+	servers := [2]*process{p.first, p.second}
+	b := startBalancer(t, servers)
+	long, longText := scriptRule("long", 40, 1000)
+	brief, briefText := scriptRule("brief", 10, 100)
+	quick, _ := scriptRule("long", 40, 0)
+	b.client(0).createScriptedBot("slow", long, brief)
+	b.createConversations()
+	disconnect := b.connectDevices(seed)
+	load := b.startRollingLoad(seed, briefText)
 
 	// when: the instances are replaced one after the other, during a reply that exceeds the grace period
-	overlong := first.stream("slow", "", "long")
+	overlong := b.client(0).stream("slow", "", "long")
 	eventually(t, "the reply has started", func() bool { return len(overlong.received()) > 1 })
 	for i := range servers {
 		servers[i].signal(syscall.SIGTERM)
@@ -173,43 +206,38 @@ func TestRollingRestartFailsNoRequest(t *testing.T) {
 		if code := servers[i].awaitExit(rollingDrain + replyGracePeriod + requestGracePeriod + testTimeout); code != 0 {
 			t.Errorf("instance %d: exit code %d", i, code)
 		}
-		before := sent.Load() + streams.Load()
+		before := load.throughBalancer()
 		servers[i] = serving(t, newDir(t), append(environment, "DATABASE_URL="+p.address)...)
 		b.bases[i].Store(&servers[i].base)
-		eventually(t, "the new instance receives requests", func() bool { return b.ready[i].Load() && sent.Load()+streams.Load() > before+5 })
+		eventually(t, "the new instance receives requests", func() bool { return b.ready[i].Load() && load.throughBalancer() > before+5 })
 	}
-	end()
-	load.Wait()
+	load.stop()
 
-	// then: the interrupted reply is completed by the other instance
-	got, last := overlong.finish(t)
-	if last.Error == nil || last.Error.Error != "unavailable" || got == "" || !strings.HasPrefix(longText, got) {
-		t.Errorf("the overlong reply: text %q, final event %+v", got, last)
-	}
-	heard := overlong.received()
-	rest, last := b.client(1).with("Last-Event-ID", heard[len(heard)-1].ID).resume(overlong.run).finish(t)
-	if run := b.client(0).run(overlong.run); last.FinishReason != "stop" || rest != longText || run.Attempt != 2 {
-		t.Errorf("resumed: text %q, final event %+v, run %+v", rest, last, run)
-	}
-
-	// and: each device has all messages, once and in order
-	within(t, time.Minute, "all runs have ended", func() bool {
-		return number(t, p.conn, "SELECT count(*) FROM runs WHERE state IN ('queued', 'running')") == 0
-	})
-	for _, talk := range b.talks {
-		n := number(t, p.conn, "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = $1", talk.id)
-		for _, d := range talk.devices {
-			within(t, chaosCatch, d.name+" catches up", func() bool { return d.isAt(n) })
-		}
-	}
-	cancel()
-	devices.Wait()
+	// then: the interrupted reply is completed by the other instance, and each device has all messages, once and in order
+	b.checkInterruptedReply(overlong, longText)
+	b.awaitDevices(p.conn)
+	disconnect()
 	stored, _ := b.check()
 	t.Logf("%d messages and %d streams through the balancer, %d messages and %d reads with %d retries directly; %d connections; %d messages stored",
-		sent.Load(), streams.Load(), keyed.Load(), reads.Load(), b.refusals.Load(), b.links.Load(), stored)
-	if sent.Load() < 40 || streams.Load() < 10 || b.refusals.Load() == 0 || b.links.Load() <= 12 {
+		load.sent.Load(), load.streams.Load(), load.keyed.Load(), load.reads.Load(), b.refusals.Load(), b.links.Load(), stored)
+	if load.sent.Load() < 40 || load.streams.Load() < 10 || b.refusals.Load() == 0 || b.links.Load() <= 12 {
 		t.Error("too little load for a meaningful test")
 	}
 	servers[0].stop()
 	servers[1].stop()
+}
+
+// checkInterruptedReply checks that the first stream of a reply ended with a part of the text, and that a resumed stream
+// has the whole text of the second attempt.
+func (b *balancer) checkInterruptedReply(reply completionStream, whole string) {
+	b.t.Helper()
+	got, last := reply.finish(b.t)
+	if last.Error == nil || last.Error.Error != "unavailable" || got == "" || !strings.HasPrefix(whole, got) {
+		b.t.Errorf("the overlong reply: text %q, final event %+v", got, last)
+	}
+	heard := reply.received()
+	rest, last := b.client(1).with("Last-Event-ID", heard[len(heard)-1].ID).resume(reply.run).finish(b.t)
+	if run := b.client(0).run(reply.run); last.FinishReason != "stop" || rest != whole || run.Attempt != 2 {
+		b.t.Errorf("resumed: text %q, final event %+v, run %+v", rest, last, run)
+	}
 }

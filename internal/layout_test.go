@@ -16,24 +16,24 @@ import (
 
 const module = "parley"
 
-// everything is the edge's privilege: it puts the others together.
+// everything permits all imports. It is for the programs, which assemble the packages.
 const everything = "*"
 
-// rooms is the map of the project: each package and what of ours it may import. Arrows go
-// edge → domain → store → generated. A change here is a decision about the architecture: the same commit
-// changes ARCHITECTURE.md and explains why. Tests may import more.
+// rooms lists each package and the packages of this project that it may import. Imports go from the edge through the
+// domain and the store to generated code. Changing the list is an architecture decision: the same commit changes
+// ARCHITECTURE.md and explains why. Tests may import more.
 var rooms = map[string][]string{
 	"cmd/server": {everything},
-	// A module of its own, e2e/go.mod; only its commands depend on the product.
+	// The module e2e. Only its commands depend on the product.
 	"e2e/bench":    {everything},
 	"e2e/chaos":    {everything},
 	"e2e/sdkcheck": {"client", "gen/client", "e2e/harness"},
 	"e2e/harness":  {},
 
-	"tools/notices": {}, // in the module of tools/
+	"tools/notices": {}, // in the module tools
 
 	"client":      {"gen/client"},
-	"conformance": {}, // imports nothing of ours: it knows only the wire contract
+	"conformance": {}, // imports nothing of the project, because it checks only the API
 
 	"internal/contracttest": {"api"},
 
@@ -108,7 +108,7 @@ var rooms = map[string][]string{
 	"gen/db":      {},
 }
 
-// libraries names the packages that alone may import a library, so that replacing it stays one room's affair.
+// libraries names the packages that may import a library. Replacing a library then affects only these packages.
 var libraries = map[string][]string{
 	"github.com/labstack/echo":  {"internal/httpapi", "internal/httpapi/contract", "internal/httpapi/docs", "gen/openapi"},
 	"github.com/redis/go-redis": {"internal/realtime", "internal/ratelimit"},
@@ -117,11 +117,11 @@ var libraries = map[string][]string{
 	"github.com/Shopify":        {"e2e/chaos"},
 }
 
-// vague are names that say what a package is made of, not what it is for.
+// vague are package names that describe the kind of the contents, not their purpose.
 var vague = []string{"util", "utils", "common", "models", "types", "helpers"}
 
-// TestLayout reads the sources themselves instead of asking the go command: files behind build tags count too,
-// and the test cache notices every change.
+// TestLayout reads the source files instead of calling the go command. It thus covers files with build tags, and the
+// test cache detects every change.
 func TestLayout(t *testing.T) {
 	t.Parallel()
 	for room, p := range packages(t) {
@@ -153,10 +153,10 @@ func TestLayout(t *testing.T) {
 type pkg struct {
 	name       string
 	documented bool
-	imports    map[string]string // import path → a file that imports it
+	imports    map[string]string // the import path, and a file that imports it
 }
 
-// packages finds every package of both modules by its directory, without its test files.
+// packages finds every package of both modules by its directory. Test files are ignored.
 func packages(t *testing.T) map[string]*pkg {
 	t.Helper()
 	root := os.DirFS("..")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// SECURITY.md names, for each promise, the test that verifies it.
+// SECURITY.md names the test that verifies each promise.
 func TestSecurityPageNamesExistingTestsAndFiles(t *testing.T) {
 	t.Parallel()
 	root := os.DirFS("..")
@@ -33,7 +33,7 @@ func TestSecurityPageNamesExistingTestsAndFiles(t *testing.T) {
 	}
 }
 
-// Pages name tests in backquotes. Commands name them after -run, or by the beginning of their names.
+// Pages name tests in backquotes. Commands name tests after -run, or by the beginning of their names.
 func TestPagesAndCommandsNameExistingTests(t *testing.T) {
 	t.Parallel()
 	root := os.DirFS("..")
@@ -45,7 +45,7 @@ func TestPagesAndCommandsNameExistingTests(t *testing.T) {
 			t.Fatalf("no files match %s: %v", pattern, err)
 		}
 		for _, file := range files {
-			if file == "CHANGELOG.md" { // describes releases, whose tests may have been renamed since
+			if file == "CHANGELOG.md" { // describes releases, whose tests may have been renamed since then
 				continue
 			}
 			text, err := fs.ReadFile(root, file)

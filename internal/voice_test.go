@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// retired lists the phrases and names that the project does not use, each with the term to use. The check reads
-// every text that people read: code, comments, SQL, specifications, scripts and documents.
+// retired lists the phrases and names that the project does not use, with the term to use instead. The check reads
+// all text that people read: code, comments, SQL, specifications, scripts and documents.
 var retired = []struct {
 	pattern *regexp.Regexp
 	instead string
@@ -39,16 +39,17 @@ var comparing = []string{"times", "twice", "half", "take", "takes", "last", "las
 // isNo matches "X is no Y", which should read "X is not a Y". "There is no Y" and "is no longer" are plain English.
 var isNo = regexp.MustCompile(`(?i)(\w+) is no (\w+)`)
 
-// idiomatic are the words after "is no" that make an idiom.
+// idiomatic are words that make "is no …" an idiom.
 var idiomatic = []string{"longer", "more", "less", "greater", "later", "earlier", "better", "worse", "larger", "smaller", "slower", "faster", "different"}
 
 // spoken are the extensions of the files that the check reads.
 var spoken = []string{".go", ".sql", ".yaml", ".yml", ".md", ".sh", ".ts", ".tsx", ".mjs", ".py"}
 
-// exempt are files that may name what is retired: released and generated files, this list, and the notices of other authors.
+// exempt are files that may contain retired phrases: released and generated files, this list, and the notices of
+// other authors.
 var exempt = []string{"api/releases", "db/migrations", "gen", "internal/voice_test.go", "sdk/typescript/src/schema.ts", "tools/selftest.sh"}
 
-// TestVoice keeps the retired phrases and names out of everything that people read.
+// TestVoice checks that no text for people contains a retired phrase or name.
 func TestVoice(t *testing.T) {
 	t.Parallel()
 	root := os.DirFS("..")
@@ -86,14 +87,14 @@ func TestVoice(t *testing.T) {
 	}
 }
 
-// stems are parts of all retired phrases, in lower case. A line without any of them is not matched against the
+// stems are parts of all retired phrases, in lower case. Lines without any of them are not matched against the
 // patterns, which are slow under the race detector.
 var stems = []string{
 	"tell", "told", "anew", "mend", "whoever", "as long", "to be had", "of which", "up again", "culprit", "furnish", "rehears", "neighbour",
 	"crew", "ward", "ailing", "lookout", "errand", "consult", "doubts", "judge", "apart.go", "deposit", "shortcuts", "isalone", "isbegun", "is no ",
 }
 
-// voiceProblems returns what is wrong with a line, as sentences.
+// voiceProblems returns the problems of a line, as sentences.
 func voiceProblems(line string) []string {
 	lower := strings.ToLower(line)
 	if !slices.ContainsFunc(stems, func(stem string) bool { return strings.Contains(lower, stem) }) {
@@ -124,7 +125,7 @@ func isHiddenOrInstalled(file string) bool {
 	return base == "node_modules" || base == "dist" || base == "bin" || base != "." && base != ".ci" && strings.HasPrefix(base, ".")
 }
 
-// TestVoiceFindsRetiredPhrases holds the check itself against sentences that it must reject and accept.
+// TestVoiceFindsRetiredPhrases tests the check with sentences that it must reject or accept.
 func TestVoiceFindsRetiredPhrases(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{

@@ -208,7 +208,7 @@ func TestLastUseIsRecordedOncePerMinute(t *testing.T) {
 	}
 }
 
-// A header either carries exactly the key, after one of the two schemes, or is Unauthorized.
+// A header contains exactly the key after one of the two schemes, or is Unauthorized.
 func FuzzAuthorization(f *testing.F) {
 	s := dbtest.Open(f)
 	a := auth.New(s)

@@ -10,8 +10,7 @@ import (
 	"parley/internal/dbtest"
 )
 
-// A revoked key is refused immediately by the instance that revoked it, and within about a second
-// by the others.
+// A revoked key is refused immediately by the instance that revoked it, and within about a second by other instances.
 func TestRevokedKeyLeavesTheCache(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)

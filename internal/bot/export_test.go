@@ -12,14 +12,14 @@ func GenerateSlug(name string, isUnique bool) (string, error) { return generateS
 // IsSlug reports whether a chatbot may have the slug.
 func IsSlug(slug string) bool { return checkSlug(slug) == nil }
 
-// Chunks cuts a text as EmitText does.
+// Chunks splits a text as EmitText does.
 func Chunks(text string) []string { return chunks(text) }
 
-// Column returns a script as the database stores it.
+// Column returns a script in its stored form.
 func (s *Script) Column() ([]byte, error) { return s.toColumn() }
 
-// PlayScript returns what a stored script replies to a text, without its delays and silences, and
-// the error that the reply ends with. It returns false if no rule matches.
+// PlayScript returns the reply of a stored script to a text, without delays, and the error that ends the reply. It
+// returns false if no rule matches.
 func PlayScript(column []byte, text string) (reply string, ok bool, err error) {
 	rule, ok, err := matchingRule(db.Bot{Script: column}, text)
 	if err != nil || !ok {

@@ -11,7 +11,7 @@ import (
 	"parley/internal/bot"
 )
 
-// Any name gives a valid slug that differs from an id.
+// Any name yields a valid slug that does not have the form of an ID.
 func FuzzSlug(f *testing.F) {
 	for _, seed := range []string{"", "Parley", "  Café  crème ", "客服", "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01", strings.Repeat("a-", 100), strings.Repeat("x", 200), "---", "İ", "ǅ", "ﬁ", "½", "a'b", "\xff", "A_B/C", "²"} {
 		f.Add(seed, true)
@@ -28,7 +28,7 @@ func FuzzSlug(f *testing.F) {
 	})
 }
 
-// A script is stored unchanged, and a matching rule replies with its deltas up to where it fails.
+// A script is stored unchanged. A matching rule replies with the deltas before its failure.
 func FuzzScript(f *testing.F) {
 	for _, seed := range []string{
 		`{"rules":[{"deltas":["One ","moment."],"delayMs":200}]}`, `{"rules":[{"match":"HELLO","deltas":["Hi"]},{"deltas":[]}]}`, `{"rules":[{"deltas":["a","b"],"failAfter":1,"silentAfter":1}]}`, `{"rules":null}`, `{}`,
@@ -67,7 +67,7 @@ func FuzzScript(f *testing.F) {
 		if err != nil && !apperr.Is(err, apperr.UpstreamFailed) {
 			t.Fatalf("%s: %v", raw, err)
 		}
-		for _, rule := range again.Rules { // one of them has matched
+		for _, rule := range again.Rules { // one of the rules has matched
 			whole := strings.Join(rule.Deltas, "")
 			if reply == whole || err != nil && rule.FailAfter != nil && strings.HasPrefix(whole, reply) {
 				return
@@ -77,7 +77,7 @@ func FuzzScript(f *testing.F) {
 	})
 }
 
-// Any text is cut into chunks that are not empty and keep valid UTF-8 valid.
+// Any text is split into non-empty chunks. The chunks of valid UTF-8 are valid UTF-8.
 func FuzzChunks(f *testing.F) {
 	for _, seed := range []string{"Hi", "a", "", strings.Repeat("答案。", 30), "👩‍👩‍👧‍👦👩‍👩‍👧‍👦", "e\u0301e\u0301", strings.Repeat("a", 100)} {
 		f.Add(seed)

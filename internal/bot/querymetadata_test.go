@@ -10,7 +10,7 @@ import (
 	"parley/internal/bot"
 )
 
-// Any JSON is accepted, or is refused with a pointer to what is invalid.
+// Any JSON is accepted, or refused with a pointer to the violation.
 func FuzzQueryMetadata(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `null`, `{"knowledge_bases":null}`, `{"knowledge_bases":[null]}`, `{"knowledge_bases":[{"has_user_selected_all":"True"}]}`, `{"knowledge_bases":[{"has_user_selected_all":{}}]}`,

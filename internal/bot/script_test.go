@@ -15,13 +15,13 @@ import (
 	"parley/internal/bot"
 )
 
-// timedDelta is a delta and the time from the question to it.
+// timedDelta is a delta with its time after the question.
 type timedDelta struct {
 	after time.Duration
 	text  string
 }
 
-// play returns what a script replies to a text, without a database.
+// play returns the reply of a script to a text, without a database.
 func play(ctx context.Context, t *testing.T, script bot.Script, text string) ([]timedDelta, bot.Answer, error) {
 	t.Helper()
 	column, err := json.Marshal(script)

@@ -1,4 +1,4 @@
-// Package bottest gives tests chatbots that can use every engine.
+// Package bottest provides chatbots with every engine for tests.
 package bottest
 
 import (
@@ -12,7 +12,7 @@ import (
 	"parley/internal/store"
 )
 
-// New returns the chatbots stored in s. Without keys, which may be nil, they cannot have API keys.
+// New returns the chatbots stored in s. keys may be nil; chatbots then cannot have API keys.
 func New(s *store.Store, keys *secret.Keys) *bot.Bots {
 	faqs := faq.NewEngine(s)
 	return bot.New(s, bot.Engines{

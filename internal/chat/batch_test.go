@@ -55,7 +55,7 @@ func TestBatchIsAppliedInOrder(t *testing.T) {
 	cases := map[string]struct {
 		actions []string
 		refused []bool
-		status  string // empty: deleted
+		status  string // empty: the conversation is deleted
 	}{
 		"archived twice":               {[]string{"archive", "archive"}, []bool{false, false}, "archived"},
 		"archived and unarchived":      {[]string{"archive", "unarchive"}, []bool{false, false}, "active"},
@@ -194,7 +194,7 @@ func TestDeleteLeavesNoRows(t *testing.T) {
 	}
 }
 
-// Batches lock the same conversations, each in another order.
+// Two batches lock the same conversations in opposite orders.
 func TestOverlappingBatchesDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -217,7 +217,7 @@ func TestOverlappingBatchesDoNotDeadlock(t *testing.T) {
 	batches.Wait()
 }
 
-// refusals carries out a batch and returns the error of each operation.
+// refusals applies a batch and returns the error of each operation.
 func (f fixture) refusals(t *testing.T, caller auth.Principal, operations []chat.Operation) ([]error, error) {
 	t.Helper()
 	outcomes, err := f.Batch(t.Context(), caller, "", operations, nil)

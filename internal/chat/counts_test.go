@@ -43,7 +43,7 @@ func (f fixture) wantExactCounts(t *testing.T, what string, callers ...auth.Prin
 
 const countChanges = "SELECT (SELECT count(*) FROM conversation_counts WHERE is_change) + (SELECT count(*) FROM unread_counts WHERE is_change)"
 
-// compact compacts the counters until no change is left. The instance may do so at the same time.
+// compact compacts the counters until nothing is left to compact. The instance may compact them at the same time.
 func (f fixture) compact(t *testing.T) {
 	t.Helper()
 	for f.query(t, countChanges) > 0 {
@@ -56,7 +56,7 @@ func (f fixture) compact(t *testing.T) {
 	}
 }
 
-// Counters are exact after each change of a conversation, compacted or not.
+// Counters are exact after each change of a conversation, before and after compaction.
 func TestCountsAreExactAfterEachChange(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -118,7 +118,7 @@ func TestCountsAreExactAfterEachChange(t *testing.T) {
 	}
 }
 
-// Concurrent writes and compactions lose and duplicate nothing.
+// Concurrent writes and compactions lose no change and count none twice.
 func TestCountsAreExactUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -14,7 +14,7 @@ import (
 	"parley/internal/store"
 )
 
-// lock locks conversations as another program on the database may, until release is called.
+// lock locks conversations, like another program that uses the database, until release is called.
 func (f fixture) lock(t *testing.T, conversations []string) (release func()) {
 	t.Helper()
 	conn := f.connect(t)
@@ -34,8 +34,8 @@ func (f fixture) lock(t *testing.T, conversations []string) (release func()) {
 	}
 }
 
-// Messages to locked conversations wait, in their order. Messages to other conversations do not,
-// although there are more locked conversations than connections.
+// Messages to locked conversations wait in their order. Messages to other conversations do not wait, even with more
+// locked conversations than connections.
 func TestLockedConversationsDoNotBlockOthers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -50,7 +50,7 @@ func TestLockedConversationsDoNotBlockOthers(t *testing.T) {
 	release := f.lock(t, locked)
 	var unblocked, blocked sync.WaitGroup
 	blocked.Go(func() {
-		for i := range 5 { // each is sent after the one before is stored
+		for i := range 5 { // send each message after the previous one is stored
 			f.Say(t, alice, locked[0], fmt.Sprint(i))
 		}
 	})
@@ -85,7 +85,7 @@ func TestLockedConversationsDoNotBlockOthers(t *testing.T) {
 	}
 }
 
-// Statements of a group commit fail and are refused individually.
+// When statements of a group commit fail, only their own messages are refused.
 func TestConcurrentSendsHaveIndividualErrors(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -139,7 +139,7 @@ func TestInstancesSendToTheSameConversations(t *testing.T) {
 		conversations[i] = instances[0].NewConversation(t, c.Caller)
 	}
 	const each = 20
-	var seqs sync.Map // of conversation and seq
+	var seqs sync.Map // of the conversation and the seq
 	var all sync.WaitGroup
 	for i := range conversations {
 		for _, instance := range instances {

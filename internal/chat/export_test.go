@@ -13,7 +13,7 @@ func ReencodeCursor(cursor string, isOfConversation bool) (string, bool) {
 	return at.cursor(), true
 }
 
-// SetSearchThresholds sets when a search changes from one way to the next.
+// SetSearchThresholds sets when a search switches its strategy.
 func (c *Chat) SetSearchThresholds(conversations, messages, matches, nearby int32) {
 	c.thresholds = searchThresholds{conversations, messages, matches, nearby}
 }

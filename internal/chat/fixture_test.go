@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// fixture adds what only these tests need.
+// fixture extends chattest.Fixture for the tests of this package.
 type fixture struct{ *chattest.Fixture }
 
 func newFixture(t *testing.T) fixture {
@@ -37,7 +37,7 @@ func (f fixture) contents(t *testing.T, caller auth.Principal, conversation stri
 	return contentsOf(t, f.Domain, caller, conversation, 100)
 }
 
-// contentsOf reads a conversation on an instance. Pages must have at most most messages.
+// contentsOf reads a conversation on an instance. Pages must have at most the given number of messages.
 func contentsOf(t *testing.T, d *chattest.Domain, caller auth.Principal, conversation string, most int) []string {
 	t.Helper()
 	var all []string
@@ -62,7 +62,7 @@ func contentsOf(t *testing.T, d *chattest.Domain, caller auth.Principal, convers
 	}
 }
 
-// query runs a statement that returns a number.
+// query executes a statement that returns a number.
 func (f fixture) query(t *testing.T, statement string, args ...any) (number int) {
 	t.Helper()
 	conn := f.connect(t)

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// longCount is how many long messages a conversation of these tests has.
+	// longCount is the number of long messages in a conversation of these tests.
 	longCount = 12
-	// shortPage is how many of them a page has at most: the fifth reaches 4 MiB.
+	// shortPage is the maximum number of long messages on a page: the fifth one reaches 4 MiB.
 	shortPage = 5
 )
 
 var longJSON = json.RawMessage(fmt.Sprintf("{%q: %q}", "a", strings.Repeat("a", 900_000)))
 
-// A page of long messages is cut short and says that there is more. Paging neither skips nor repeats a message.
+// A page of long messages is cut short and reports that more follow. Paging neither skips nor repeats a message.
 func TestLongMessagesMakeShortPages(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -60,8 +60,8 @@ func contentsOfPage(t *testing.T, page []db.Message) []string {
 	return contents
 }
 
-// pageThrough returns the messages of a conversation, oldest first, as the pages have them forward
-// and back. Back ends where it began: the messages of the last page are missing.
+// pageThrough returns the messages of a conversation, oldest first, by following next and then previous. The messages
+// of the last page are missing from the way back, which begins there.
 func (f fixture) pageThrough(t *testing.T, caller auth.Principal, conversation string) (forward, back []string) {
 	t.Helper()
 	get := func(conversation *string, cursor string) (chat.MessagePage, []string) {
@@ -71,7 +71,7 @@ func (f fixture) pageThrough(t *testing.T, caller auth.Principal, conversation s
 		}
 		return page, contentsOfPage(t, page.Messages)
 	}
-	get(nil, "") // the messages of all conversations are cut short, too
+	get(nil, "") // the messages of all conversations are cut short as well
 	page, contents := get(&conversation, "")
 	for forward = contents; page.NextCursor != ""; forward = append(forward, contents...) {
 		page, contents = get(&conversation, page.NextCursor)

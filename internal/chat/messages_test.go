@@ -15,8 +15,8 @@ import (
 	"parley/internal/chattest"
 )
 
-// overlappingConversations creates conversations of two users that overlap in time, with messages
-// of the same time. It returns the first user's messages, newest first.
+// overlappingConversations creates conversations of two users that overlap in time. Some messages have the same time.
+// It returns the first user's messages, newest first.
 func (f fixture) overlappingConversations(t *testing.T, alice, bob auth.Principal) []uuid.UUID {
 	t.Helper()
 	for i := range 12 {
@@ -57,7 +57,7 @@ func messageIDs(messages []db.Message) []uuid.UUID {
 	return ids
 }
 
-// The messages of all of a user's conversations are paged in the order of time, forward and back.
+// The messages of all conversations of a user are paged in the order of time, in both directions.
 func TestMessagesOfAllConversationsAreOrdered(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -95,8 +95,8 @@ func TestMessagesOfAllConversationsAreOrdered(t *testing.T) {
 	}
 }
 
-// For a user with many conversations, the organization's messages are scanned. The scan returns the
-// same messages in the same order.
+// For a user with many conversations, the query scans the organization's messages. It returns the same messages in
+// the same order.
 func TestScannedMessagesAreOrdered(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -126,7 +126,7 @@ func TestScannedMessagesAreOrdered(t *testing.T) {
 	}
 }
 
-// The operator's limit of a message applies to every way to send one.
+// The operator's length limit applies to every way to send a message.
 func TestLongMessagesAreRefused(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -147,7 +147,7 @@ func TestLongMessagesAreRefused(t *testing.T) {
 	}
 }
 
-// Many long messages at once are all stored.
+// Many long messages that are sent at once are all stored.
 func TestLongMessagesAtOnceAreStored(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

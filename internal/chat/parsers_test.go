@@ -7,7 +7,7 @@ import (
 	"parley/internal/chat"
 )
 
-// A valid cursor is valid when it is encoded again, and stays the same from then on.
+// Decoding and encoding a valid cursor yields a valid cursor, and repeating this changes nothing.
 func FuzzCursor(f *testing.F) {
 	for _, plain := range []string{
 		"", "n.1", "p.9", "n.0", "p.-1", "n.9223372036854775807", "n.4611686018427387903", "n.4611686018427387904", "n.1.019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",

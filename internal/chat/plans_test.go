@@ -10,8 +10,8 @@ import (
 	"parley/internal/chattest"
 )
 
-// A connection caches plans. A sequential scan that was planned while a table was small would still
-// be used when it has grown, so growing tables must be read by index from the first message on.
+// Connections cache plans. A sequential scan that was planned for a small table would still be used after the table
+// has grown. So growing tables must be read by index from the first message on.
 func TestGrowingTablesAreReadByIndex(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -31,7 +31,7 @@ func TestGrowingTablesAreReadByIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close(t.Context())
-	// Now PostgreSQL has statistics of small tables.
+	// Now PostgreSQL has statistics of the small tables.
 	if _, err := admin.Exec(t.Context(), "ANALYZE"); err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"parley/internal/store"
 )
 
-// The patterns for the index match every text whose canonical form contains the keyword by ILIKE,
-// which is how texts are compared without the index. A keyword with special characters matches itself.
+// The index patterns match every text whose canonical form contains the keyword by ILIKE, the comparison without the
+// index. A keyword with special characters matches itself.
 func FuzzSearchPatterns(f *testing.F) {
 	conn, err := pgx.Connect(f.Context(), dbtest.URL(f))
 	if err != nil {

@@ -18,8 +18,7 @@ import (
 	"parley/internal/store"
 )
 
-// words are what texts and keywords are made of: scripts, cases, and pattern characters with
-// peculiarities.
+// words are parts of texts and keywords: scripts, letter cases, and special characters of patterns.
 var words = []string{
 	"退票", "退", "票", "我想要", "謝謝", "中文", "文", "中", "，", "。", "カタカナ", "ー", "ひらがな", "ﾊﾝｶｸ", "々", "〇", "ㄅㄆ", "𠮷野", "豈", "한국어", "글", "ᄀᄂ",
 	"refund", "Refund", "REFUND", "fun", "to", "a", "B", "İstanbul", "ısı", "i", "I", "ß", "ẞ", "STRASSE", "straße", "ſ", "K", "k",

@@ -36,10 +36,10 @@ type Config struct {
 	MaxReplies                int
 	MaxRepliesPerOrganization int
 	WithoutSearchIndex        bool
-	MaxContent                int // 0: the default
+	MaxContent                int // 0: the default value
 }
 
-// Domain is an instance of the service, without its edges.
+// Domain is an instance of the service without its network interfaces.
 type Domain struct {
 	*chat.Chat
 	Feed    *feed.Feed
@@ -48,7 +48,7 @@ type Domain struct {
 	Inboxes *inbox.Inboxes
 }
 
-// NewDomain returns an instance. Start it unless the test needs no background work.
+// NewDomain returns an instance. A test that needs background work calls Start.
 func NewDomain(config Config) *Domain {
 	log := config.Log
 	if log == nil {
@@ -78,7 +78,7 @@ func (d *Domain) Start() {
 	d.Chat.Start()
 }
 
-// Close stops the instance. Replies have until ctx is done. It may be called again.
+// Close stops the instance. Replies have until ctx is done. Close may be called more than once.
 func (d *Domain) Close(ctx context.Context) {
 	d.Runs.Close(ctx)
 	d.Visits.Close(ctx)

@@ -98,13 +98,13 @@ func (c *Cluster) InstanceWith(config Config) *Domain {
 	return d
 }
 
-// BlockBots makes every bot wait before it answers until release is called, or the test ends.
+// BlockBots blocks the replies of all bots until release is called or the test ends.
 func (c *Cluster) BlockBots() (release func()) {
 	c.t.Helper()
 	return c.Lock("LOCK TABLE faqs IN ACCESS EXCLUSIVE MODE")
 }
 
-// Lock holds the locks that a statement takes until release is called, or the test ends.
+// Lock executes a statement and holds its locks until release is called or the test ends.
 func (c *Cluster) Lock(statement string, args ...any) (release func()) {
 	c.t.Helper()
 	tx, err := c.SQL.Begin(c.t.Context())
@@ -129,7 +129,7 @@ func (c *Cluster) Ask(d *Domain) chat.Sent {
 	return sent
 }
 
-// AskMany asks something in each of n new conversations at once.
+// AskMany asks a question in each of n new conversations concurrently.
 func (c *Cluster) AskMany(d *Domain, caller auth.Principal, n int) []chat.Sent {
 	c.t.Helper()
 	sents, errs := make([]chat.Sent, n), make([]error, n)
@@ -156,8 +156,7 @@ func (c *Cluster) Send(d *Domain, conversation, content string) chat.Sent {
 	return sent
 }
 
-// SlowBotUser returns a user of another organization, whose default bot writes three deltas, each
-// after a delay.
+// SlowBotUser returns a user of another organization. Its default bot writes three deltas, each after a delay.
 func (c *Cluster) SlowBotUser(name string, delay time.Duration) auth.Principal {
 	c.t.Helper()
 	s := c.OpenStore()
@@ -196,7 +195,7 @@ func (c *Cluster) RunState(id uuid.UUID) (state string, attempt int) {
 	return state, attempt
 }
 
-// Count runs a statement that returns a number.
+// Count executes a statement that returns a number.
 func (c *Cluster) Count(statement string, args ...any) (n int) {
 	c.t.Helper()
 	if err := c.SQL.QueryRow(c.t.Context(), statement, args...).Scan(&n); err != nil {
@@ -205,14 +204,14 @@ func (c *Cluster) Count(statement string, args ...any) (n int) {
 	return n
 }
 
-// CountAnswers returns how often Answer is stored.
+// CountAnswers returns how many messages have the content Answer.
 func (c *Cluster) CountAnswers() int {
 	c.t.Helper()
 	return c.Count("SELECT count(*) FROM message_history WHERE sender = 'bot' AND content = $1", Answer)
 }
 
-// AwaitCompleted waits until a number of runs are completed and no conversation waits. It returns
-// how long that took.
+// AwaitCompleted waits until the given number of runs are completed and no conversation has a queue. It returns the
+// time that this took.
 func (c *Cluster) AwaitCompleted(runs int) time.Duration {
 	c.t.Helper()
 	began := time.Now()
@@ -225,8 +224,7 @@ func (c *Cluster) AwaitCompleted(runs int) time.Duration {
 	return time.Since(began)
 }
 
-// MaxConcurrent returns the largest numbers of runs that were running at the same time: in total,
-// and of one organization.
+// MaxConcurrent returns the largest number of concurrent runs, in total and in one organization.
 func (c *Cluster) MaxConcurrent() (total, ofOrganization int) {
 	c.t.Helper()
 	const concurrent = "SELECT coalesce(max((SELECT count(*) FROM runs b WHERE b.started_at <= a.started_at AND b.finished_at > a.started_at"

@@ -104,7 +104,7 @@ func (f *Fixture) WebChat(t *testing.T, name string) db.WebChat {
 	return created
 }
 
-// CountRows returns how many rows a table has for a conversation.
+// CountRows returns the number of rows of a conversation in a table.
 func (f *Fixture) CountRows(t *testing.T, table, conversation string) int {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), f.URL)
@@ -120,7 +120,7 @@ func (f *Fixture) CountRows(t *testing.T, table, conversation string) int {
 	return count
 }
 
-// NewConversation begins a conversation without auto-reply.
+// NewConversation creates a conversation without auto-reply.
 func (d *Domain) NewConversation(t *testing.T, caller auth.Principal) string {
 	t.Helper()
 	begun, err := d.Begin(t.Context(), caller, nil, nil, nil)
@@ -134,7 +134,7 @@ func (d *Domain) NewConversation(t *testing.T, caller auth.Principal) string {
 	return conversation
 }
 
-// Visit begins a visit.
+// Visit creates a visit.
 func (d *Domain) Visit(t *testing.T) *feed.Watch {
 	t.Helper()
 	watch, err := d.Visits.Watch(t.Context(), nil, nil)

@@ -13,7 +13,7 @@ import (
 	"parley/internal/redistest"
 )
 
-// Soon is well before the next poll, which finds what no notification announced.
+// Soon is much shorter than the polling interval, which finds changes without a notification.
 const Soon = time.Second
 
 // RedisCluster is a cluster whose instances are connected through Redis.

@@ -27,7 +27,7 @@ import (
 )
 
 func init() {
-	// kin-openapi has no validator for uuid. No request schema has this format.
+	// kin-openapi has no validator for uuid. Request schemas do not use this format.
 	openapi3.DefineStringFormatValidator("uuid", openapi3.NewCallbackValidator(func(text string) error {
 		id, err := uuid.Parse(text)
 		if err == nil && id.String() != text {

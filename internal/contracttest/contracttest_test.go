@@ -31,7 +31,8 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
 
-// failuresOf sends a request to a server that sends the answer, and returns how the test failed.
+// failuresOf sends a request to a server that sends the answer. It returns the failures that the Transport reports to
+// the test.
 func failuresOf(t *testing.T, method, path string, sent answer) []string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -83,7 +84,7 @@ func TestUndeclaredResponsesFail(t *testing.T) {
 	const messages, completions = "/api/conversations/x/messages", "/api/chatbots/x/completions/"
 	for name, c := range map[string]struct {
 		path   string
-		change answer // to a valid answer
+		change answer // valid without the headers
 		want   string
 	}{
 		"a status":             {messages, answer{status: 202}, "does not declare the status 202"},

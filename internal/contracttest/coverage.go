@@ -14,7 +14,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// exercised is what the tests of this process have exercised.
+// exercised is the coverage of the tests in this process.
 var exercised = newCoverage()
 
 func newCoverage() *coverage {
@@ -26,9 +26,8 @@ func newCoverage() *coverage {
 	}
 }
 
-// coverage records which parts of the document were seen in responses. A part that no test
-// exercises is an unverified promise. Operations that share a response's description share
-// the coverage of its headers.
+// coverage records which parts of the document occurred in responses. A part that no test exercises is an unverified
+// promise. Operations that share a declared response also share the coverage of its headers.
 type coverage struct {
 	mu         sync.Mutex
 	responses  map[string]bool // "operation status" and "operation status media-type"
@@ -65,9 +64,9 @@ func statusKey(response *http.Response) string {
 
 var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)
 
-// addValue records the properties and nulls of a value that is valid under a schema. It returns an
-// error for a time without six fraction digits and Z, which a schema cannot express. The contents
-// of free-form objects are the caller's and not checked. The caller holds mu.
+// addValue records the properties and nulls of a value that is valid under a schema. It returns an error for a time
+// without six fraction digits and Z, which a schema cannot express. Contents of free-form objects are not checked.
+// The caller holds mu.
 func (c *coverage) addValue(schema *openapi3.Schema, value any) error {
 	for _, variant := range slices.Concat(schema.OneOf, schema.AnyOf) {
 		if matchesVariant(variant.Value, value) {
@@ -164,7 +163,7 @@ func CheckCoverage() error {
 	return notExercised(append(missing, exercised.missingFrom(reachable)...))
 }
 
-// cannotFail holds the operations that depend on nothing that could fail.
+// cannotFail holds the operations that cannot fail, because they depend on nothing else.
 var cannotFail = words("getDocs getHealth getOpenapiJson getOpenapiYaml getProblem")
 
 // CheckFrameCoverage is CheckCoverage for the frames that the server sends on WebSockets.
@@ -183,8 +182,8 @@ func CheckFrameCoverage() error {
 // a reply today.
 var neverNull = words("ExchangeRecord.replyTime")
 
-// missingFrom returns which properties of some schemas were never seen, and which nullable schemas
-// never were null.
+// missingFrom returns the properties of some schemas that never occurred, and the nullable schemas that were never
+// null.
 func (c *coverage) missingFrom(schemas schemaSet) []string {
 	var missing []string
 	for schema, name := range schemas {
@@ -228,7 +227,7 @@ func (s schemaSet) add(name string, ref *openapi3.SchemaRef) {
 	}
 }
 
-// isPartialRun reports whether a flag of the test binary selects some tests only.
+// isPartialRun reports whether flags of the test binary select some of the tests.
 func isPartialRun() bool {
 	for _, selection := range []string{"run", "skip", "list", "fuzz", "bench"} {
 		if f := flag.Lookup("test." + selection); f != nil && f.Value.String() != "" {

@@ -8,12 +8,11 @@ import (
 	"regexp"
 )
 
-// internalDetails matches what no caller may read: details of the database, the runtime and the
-// network behind the server.
+// internalDetails matches details of the database, the runtime and the network, which callers must not see.
 var internalDetails = regexp.MustCompile(`(?i)sqlstate|pgx|postgres|redis|dial tcp|dial unix|\.go:\d|goroutine|panic|relation "|column "|context (canceled|deadline)|EOF\b`)
 
-// checkFailure validates what all errors have in common, on declared paths and others: a problem
-// document, or below /v1 an OpenAI error.
+// checkFailure validates the parts that all errors have, on declared and other paths: a problem document, or below
+// /v1 an OpenAI error.
 func checkFailure(seen *coverage, request *http.Request, response *http.Response, body []byte) error {
 	if response.Header.Get("X-Request-Id") == "" {
 		return errors.New("an error has no X-Request-Id")

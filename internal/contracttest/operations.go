@@ -12,9 +12,9 @@ import (
 type operation struct {
 	*openapi3.Operation
 	method   string
-	hasSlash bool     // its path ends in a slash
-	segments []string // of its path; one in braces is a parameter
-	literals int      // segments that are not parameters
+	hasSlash bool     // the path ends in a slash
+	segments []string // of the path; segments in braces are parameters
+	literals int      // the number of segments that are not parameters
 }
 
 // readOperations returns all operations, those with the most literal segments first.
@@ -37,9 +37,8 @@ func readOperations() []operation {
 
 func segments(path string) []string { return strings.Split(strings.TrimSuffix(path, "/"), "/") }
 
-// findOperation returns the operation of a request, whose path may be any of its aliases. Literal
-// segments win over parameters, whatever the methods are. Of two paths that differ by a final
-// slash, the exact one wins.
+// findOperation returns the operation of a request, whose path can be an alias. Literal segments take precedence over
+// parameters, whatever the methods. Of two paths that differ by a final slash, the exact one takes precedence.
 func findOperation(method, path string) (found operation, ok bool) {
 	if found, ok = findExact(method, path); ok || method != http.MethodPut {
 		return found, ok

@@ -23,8 +23,8 @@ const (
 	spreadsheet = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 )
 
-// standardHeaders holds the headers of HTTP, CORS, proxies and browser security, which the document
-// need not declare. Allow is missing: only a 405 has it, which belongs to no operation.
+// standardHeaders holds the headers of HTTP, CORS, proxies and browser security that the document need not declare.
+// Allow is missing, because only a 405 has it, which belongs to no operation.
 var standardHeaders = words(`Accept-Ranges Access-Control-Allow-Headers Access-Control-Allow-Methods Access-Control-Allow-Origin
 	Access-Control-Expose-Headers Access-Control-Max-Age Cache-Control Connection Content-Length Content-Type Date Referrer-Policy
 	Sec-Websocket-Accept Sec-Websocket-Protocol Sec-Websocket-Version Transfer-Encoding Upgrade Vary X-Accel-Buffering X-Content-Type-Options X-Frame-Options`)
@@ -37,7 +37,7 @@ func words(text string) map[string]bool {
 	return all
 }
 
-// checkResponse validates a response and records what it exercised in seen, unless that is nil.
+// checkResponse validates a response and records the coverage in seen, unless seen is nil.
 func checkResponse(seen *coverage, request *http.Request, response *http.Response, body []byte) []error {
 	var found []error
 	add := func(err error) {
@@ -50,7 +50,7 @@ func checkResponse(seen *coverage, request *http.Request, response *http.Respons
 	}
 	method, isHead := request.Method, request.Method == http.MethodHead
 	if isHead {
-		method, seen = http.MethodGet, nil // answered like GET, which it does not exercise
+		method, seen = http.MethodGet, nil // answered like GET, but not counted as coverage of GET
 		if len(body) > 0 {
 			add(errors.New("a response to HEAD has a body"))
 		}
@@ -81,7 +81,7 @@ func checkResponse(seen *coverage, request *http.Request, response *http.Respons
 	return found
 }
 
-// checkUndeclared returns an error for a success where the document has no operation.
+// checkUndeclared returns an error for a success on a path without a declared operation.
 func checkUndeclared(request *http.Request, response *http.Response) error {
 	path := request.URL.Path
 	isPreflight := request.Method == http.MethodOptions && response.StatusCode == http.StatusNoContent
@@ -92,8 +92,8 @@ func checkUndeclared(request *http.Request, response *http.Response) error {
 	return errors.New("the document has no such operation")
 }
 
-// checkHeaders validates the headers of a response: all that are sent must be declared, and all
-// that are required must be sent.
+// checkHeaders validates the headers of a response: all sent headers must be declared, and all required ones must be
+// sent.
 func checkHeaders(response *openapi3.Response, sent http.Header) []error {
 	var found []error
 	declared := map[string]*openapi3.Header{}
@@ -161,11 +161,11 @@ func eachLine(body []byte, check func([]byte) error) error {
 	return lines.Err()
 }
 
-// cacheSize is the size in bytes from which valid texts are remembered. It is meant for the document
-// itself, which tests request often.
+// cacheSize is the size in bytes from which valid texts are cached. The cache is meant for the document itself, which
+// tests request often.
 const cacheSize = 128 << 10
 
-// validated holds the large texts that were valid, by schema and hash.
+// validated is the cache of large valid texts, by schema and hash.
 var validated sync.Map
 
 func checkJSON(seen *coverage, schema *openapi3.Schema, text []byte) error {
@@ -186,8 +186,7 @@ func checkJSON(seen *coverage, schema *openapi3.Schema, text []byte) error {
 	return err
 }
 
-// decode parses a JSON text. It keeps numbers as text, since those of a free-form object may exceed
-// a float64.
+// decode parses a JSON text. It keeps numbers as text, because those of free-form objects may exceed a float64.
 func decode(text []byte) (any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -198,7 +197,7 @@ func decode(text []byte) (any, error) {
 	return value, nil
 }
 
-// checkValue validates a value against a schema and records what it exercised.
+// checkValue validates a value against a schema and records the coverage.
 func checkValue(seen *coverage, schema *openapi3.Schema, value any) error {
 	if err := schema.VisitJSON(value, openapi3.VisitAsResponse(), openapi3.MultiErrors()); err != nil {
 		return err

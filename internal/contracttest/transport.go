@@ -23,13 +23,12 @@ func New(t testing.TB, next http.RoundTripper) *Transport {
 	return &Transport{t: t, next: next}
 }
 
-// ExpectFailures lets the server answer with any 5xx status, for tests that inject faults. Without
-// it only 503, which a busy server sends too, does not fail the test.
+// ExpectFailures accepts any 5xx status, for tests that inject faults. Otherwise a 5xx status fails the test, except
+// for 503, which a busy server sends too.
 func (c *Transport) ExpectFailures() { c.expectsFailures.Store(true) }
 
-// RoundTrip sends a request. The response is validated once its body was read to the end; a body
-// that breaks off or is closed early is validated as far as possible. The bodies of sockets and
-// spreadsheets are not validated.
+// RoundTrip sends a request. The response is validated when its body was read to the end. A body that breaks or is
+// closed early is validated as far as possible. The bodies of sockets and spreadsheets are not validated.
 func (c *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := c.next.RoundTrip(request)
 	if err != nil {
@@ -44,7 +43,7 @@ func (c *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// CloseIdleConnections closes the connections that no request uses.
+// CloseIdleConnections closes the idle connections.
 func (c *Transport) CloseIdleConnections() { (&http.Client{Transport: c.next}).CloseIdleConnections() }
 
 func (c *Transport) check(request *http.Request, response *http.Response, body []byte) {
@@ -59,8 +58,8 @@ func (c *Transport) check(request *http.Request, response *http.Response, body [
 	}
 }
 
-// CheckResponse validates a response that was read, as a Transport does, but does not count as
-// coverage. It is for random requests, whose coverage would not be reproducible.
+// CheckResponse validates a response like a Transport, but does not count as coverage. It is for random requests,
+// whose coverage would not be reproducible.
 func CheckResponse(request *http.Request, response *http.Response, body []byte) error {
 	if mediaType(response.Header) == eventStream {
 		body = completeEvents(body)
@@ -68,8 +67,8 @@ func CheckResponse(request *http.Request, response *http.Response, body []byte) 
 	return errors.Join(checkResponse(nil, request, response, body)...)
 }
 
-// recordedBody records what is read of a body and passes it on once, at the end. Like any body it
-// may be closed while another goroutine reads, so a mutex guards its fields.
+// recordedBody records the data that is read from a body, and validates it once, at the end. Like any body it may be
+// closed while another goroutine reads, so a mutex guards its fields.
 type recordedBody struct {
 	io.ReadCloser
 	kind  string
@@ -92,8 +91,8 @@ func (b *recordedBody) Read(into []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the body early. It reads the rest of a JSON text, which a decoder may have left. Of a
-// stream, the complete events are validated.
+// Close closes the body. It first reads the rest of a JSON text, which a decoder may have left unread. Of a stream,
+// the complete events are validated.
 func (b *recordedBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -116,7 +115,7 @@ func (b *recordedBody) end(text []byte) {
 	}
 }
 
-// completeEvents returns the text without an event that was cut off.
+// completeEvents returns the text without an incomplete last event.
 func completeEvents(text []byte) []byte {
 	return text[:bytes.LastIndex(text, []byte("\n\n"))+1]
 }

@@ -31,10 +31,10 @@ import (
 
 const template = "parley_template"
 
-// Main runs the tests, stops the server that they started, removes its directory and exits. The
-// checks run after the tests have passed; an error of one fails the run.
+// Main runs the tests, stops the server that they started, removes its directory and exits. The checks run if the
+// tests have passed. An error of a check fails the run.
 func Main(m *testing.M, checks ...func() error) {
-	// Most tests wait for a database or for time to pass rather than for a processor.
+	// Most tests wait for a database or for time to pass, not for the CPU.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
@@ -67,14 +67,14 @@ func Open(t testing.TB) *store.Store {
 	return s
 }
 
-// URL returns the URL of a fresh migrated database, for tests that start whole servers. It is
-// removed as that of Open is; connections that are still open after the test are terminated.
+// URL returns the URL of a fresh migrated database, for tests that start whole servers. It is removed like that of
+// Open. Connections that are still open after the test are terminated.
 func URL(t testing.TB) string {
 	t.Helper()
 	return database(t, template)
 }
 
-// Empty returns the URL of a fresh empty database. It is removed as that of Open is.
+// Empty returns the URL of a fresh empty database. It is removed like that of Open.
 func Empty(t testing.TB) string {
 	t.Helper()
 	return database(t, "template0")
@@ -113,8 +113,7 @@ type cluster struct {
 	server *localpg.Server
 	admin  *pgxpool.Pool // creates and drops databases
 
-	// copying is held while a template is copied, because CREATE DATABASE needs exclusive access to
-	// it.
+	// copying is held while a template is copied, because CREATE DATABASE needs exclusive access to the template.
 	copying sync.Mutex
 	copies  atomic.Int64
 }
@@ -138,7 +137,7 @@ func (c *cluster) open(ctx context.Context) error {
 		"full_page_writes":   "off",
 		// Every test has its own pool.
 		"max_connections": "300",
-		// Databases are too short-lived to need it, and copying a template would wait for it.
+		// Autovacuum would not finish in a short-lived database, and copying a template would wait for it.
 		"autovacuum": "off",
 	}})
 	if err != nil {
@@ -160,7 +159,7 @@ func (c *cluster) makeTemplate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("migrate the template: %w", err)
 	}
-	// A server builds the index in the background after its start.
+	// A server builds the search index in the background after its start.
 	err = migrated.SetSearchIndex(ctx, slog.New(slog.DiscardHandler), true)
 	migrated.Close()
 	if err != nil {
@@ -186,7 +185,7 @@ func (c *cluster) drop(ctx context.Context, name string) error {
 	return err
 }
 
-// stop stops what start has started, even if start failed halfway.
+// stop stops the server and closes its connections, even if start failed halfway.
 func (c *cluster) stop() error {
 	if c.admin != nil {
 		c.admin.Close()

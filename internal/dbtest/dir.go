@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// prefix starts the names of the directories. The process ID of their owner follows.
+// prefix is the prefix of directory names. The process ID of the owner follows.
 const prefix = "parley-dbtest-"
 
 // memoryDir is a file system in memory on Linux.

@@ -14,7 +14,7 @@ import (
 	"parley/internal/faq"
 )
 
-// testEntry is an FAQ with other ways to ask its question.
+// testEntry is an FAQ with alternative phrasings of its question.
 type testEntry struct {
 	Question, Answer string
 	Paraphrases      []string `json:"asked"`
@@ -63,8 +63,8 @@ func TestExactQuestionsGetTheirAnswers(t *testing.T) {
 	}
 }
 
-// At least 85% of the paraphrases must be answered and 92% must have their FAQ among the first
-// three offered.
+// At least 85 % of the paraphrases must be answered, and the first three offered FAQs must include the right one for
+// at least 92 %.
 func TestParaphrasesGetTheirAnswers(t *testing.T) {
 	t.Parallel()
 	for _, file := range entryFiles {
@@ -95,7 +95,7 @@ func TestParaphrasesGetTheirAnswers(t *testing.T) {
 	}
 }
 
-// offeredQuestions returns the questions of the citations and suggestions, in this order.
+// offeredQuestions returns the questions of the citations, followed by those of the suggestions.
 func offeredQuestions(answer bot.Answer) []string {
 	var questions []string
 	for _, citation := range answer.Citations {

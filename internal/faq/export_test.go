@@ -3,10 +3,10 @@ package faq
 // HTMLToText converts HTML to text.
 func HTMLToText(source string) string { return htmlToText(source) }
 
-// QuestionKey returns a question without the differences that an exact match ignores.
+// QuestionKey returns a question in the form that exact matches compare.
 func QuestionKey(question string) string { return questionKey(question) }
 
-// Terms returns the texts of a text's terms.
+// Terms returns the terms of a text.
 func Terms(text string) []string {
 	var texts []string
 	for _, t := range indexTerms(text) {
@@ -15,7 +15,7 @@ func Terms(text string) []string {
 	return texts
 }
 
-// WithAllReadersBusy runs fn while no further file can be read.
+// WithAllReadersBusy runs fn while all file readers are in use.
 func (f *FAQs) WithAllReadersBusy(fn func()) {
 	for range maxReaders {
 		f.readers <- struct{}{}
@@ -26,7 +26,7 @@ func (f *FAQs) WithAllReadersBusy(fn func()) {
 	}
 }
 
-// Row is a row of an imported file: an FAQ, or what is wrong with the row.
+// Row is a row of an imported file: an FAQ, or the error of the row.
 type Row struct {
 	Question, Answer string
 	Labels           []string
@@ -47,7 +47,7 @@ func ReadFile(file []byte) ([]Row, error) {
 	return parsed, nil
 }
 
-// Table is an imported file: its FAQs, what is wrong with it, and how it was read.
+// Table is an imported file: its FAQs, its errors, and how it was read.
 type Table struct {
 	Rows            []Row
 	Errors          []ImportError

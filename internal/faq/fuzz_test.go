@@ -15,7 +15,7 @@ import (
 	"parley/internal/faq"
 )
 
-// A table gives the same rows as .csv, with any separator, and as .xlsx.
+// A table has the same rows as .csv, with any separator, and as .xlsx.
 func FuzzFormatsAgree(f *testing.F) {
 	for _, seed := range [][3]string{
 		{"How?", "So.", "a,b"}, {"請問如何退票？", "<p>線上<br>申請</p>", "退票；訂單"}, {" q ", "a\nb", ""}, {"=1+1", "-2", "@x"}, {`"`, `""`, `","`}, {"a;b", "c\td", ";"}, {"", "answer", "x"}, {"question", "", "x"}, {"1", "2.0", "TRUE"},

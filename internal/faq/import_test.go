@@ -19,7 +19,7 @@ import (
 	"parley/internal/faq"
 )
 
-// mustImport imports a file that must give these numbers and errors in these rows.
+// mustImport imports a file and checks the counts and the rows with errors.
 func (f fixture) mustImport(t *testing.T, owner db.Bot, file []byte, created, updated, skipped int, errorRows ...int) {
 	t.Helper()
 	result, err := f.faqs.Import(t.Context(), f.org, owner.Slug, file, nil)
@@ -207,7 +207,7 @@ func TestConcurrentImportsAreSerialized(t *testing.T) {
 	}
 }
 
-// Files that wait to be read are in memory, so they do not wait for long.
+// Files that wait for a reader are in memory, so the wait is bounded.
 func TestImportIsRejectedWhileAllReadersAreBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -56,7 +56,7 @@ func checkRefusal(t *testing.T, name string, file []byte, words ...string) {
 	}
 }
 
-// Files as programs and people write them.
+// Files in the forms that other programs and people write.
 func TestFilesOfOtherPrograms(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string][]string{

@@ -31,8 +31,7 @@ func zipOf(t testing.TB, parts map[string]string) []byte {
 
 const bombSize = 129 << 20
 
-// zipBomb returns a small archive that unpacks to bombSize bytes and declares to hold another
-// number of them.
+// zipBomb returns a small archive with bombSize uncompressed bytes, which declares another size.
 func zipBomb(t testing.TB, declared uint64) []byte {
 	t.Helper()
 	var packed bytes.Buffer

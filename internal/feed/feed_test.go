@@ -31,8 +31,7 @@ func TestMessagesReachOtherInstances(t *testing.T) {
 	}
 }
 
-// Concurrent messages of several instances are delivered in order, or can be read where events are
-// missing.
+// Concurrent messages of several instances are delivered in order. Missed ones can be read from the database.
 func TestConcurrentMessagesAreComplete(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
@@ -90,8 +89,8 @@ func TestFeedbackReachesOtherInstances(t *testing.T) {
 	}
 }
 
-// While Redis restarts in the middle of a reply, other instances poll. Nothing is lost, and
-// notifications work again afterwards.
+// Redis restarts during a reply. The other instances poll meanwhile, lose nothing, and receive notifications again
+// afterwards.
 func TestRedisRestartLosesNothing(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)

@@ -120,7 +120,7 @@ func TestUpdateReplacesInboxes(t *testing.T) {
 	if !slices.Equal(moved.InboxIDs, []uuid.UUID{second, third}) {
 		t.Errorf("the contact is in the inboxes %v, want %v and %v", moved.InboxIDs, second, third)
 	}
-	// Its source ID has moved, too.
+	// Its source ID has moved with it.
 	contact(t, f, inbox.ContactFields{SourceID: new("a"), InboxIDs: []string{first.String()}})
 	_, err = f.Inboxes.CreateContact(t.Context(), f.Organization, inbox.ContactFields{Name: new("Kim"), SourceID: new("a"), InboxIDs: []string{third.String()}}, nil)
 	chattest.WantKind(t, err, apperr.Conflict)
@@ -140,7 +140,7 @@ func TestSourceIDChangesInAllInboxesOrNone(t *testing.T) {
 	}
 	contact(t, f, inbox.ContactFields{SourceID: new("b"), InboxIDs: []string{first}})
 
-	// Outside of the inbox where the source ID is taken, the contact may have it.
+	// In another inbox, a contact may have the same source ID.
 	third := f.WebChat(t, "Third").InboxID.String()
 	if _, err := f.Inboxes.UpdateContact(t.Context(), f.Organization, alex.ID.String(), inbox.ContactFields{SourceID: new("b"), InboxIDs: []string{third}}); err != nil {
 		t.Error(err)

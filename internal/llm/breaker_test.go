@@ -48,8 +48,8 @@ func TestCircuitBreaker(t *testing.T) {
 			t.Errorf("took %s, want 0s", time.Since(start))
 		}
 
-		// when it is half-open, one call is the probe and others still fail at once; a failed probe
-		// opens it again
+		// when it is half-open, one call is the probe and the others still fail immediately; a failed probe opens it
+		// again
 		time.Sleep(15 * time.Second)
 		probe := make(chan error)
 		go func() { probe <- f.ask().err }()
@@ -58,7 +58,7 @@ func TestCircuitBreaker(t *testing.T) {
 		mustFail(t, <-probe, apperr.UpstreamFailed, failedMessage)
 		f.mustFailAfter(t, circuitOpenMessage, 0)
 
-		// another organization has a circuit of its own
+		// another organization has its own circuit
 		other := bot.Question{Bot: db.Bot{OrganizationID: uuid.Max}, Text: "Hello?"}
 		mustFail(t, f.askQuestion(t.Context(), other).err, apperr.UpstreamFailed, failedMessage)
 

@@ -32,7 +32,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	})
 }
 
-// droppable is a connection that silently loses what is sent once the network has dropped it.
+// droppable is a connection that loses everything that is sent after the network has dropped it.
 type droppable struct {
 	net.Conn
 	isDropped *atomic.Bool
@@ -45,8 +45,7 @@ func (d droppable) Write(data []byte) (int, error) {
 	return d.Conn.Write(data)
 }
 
-// Connections that the network has dropped silently cost one question its answer. The next question
-// uses a new one.
+// If the network drops connections silently, one question fails. The next question uses a new connection.
 func TestTimeoutClosesIdleConnections(t *testing.T) {
 	t.Parallel()
 	bothConnected := make(chan struct{})
@@ -54,7 +53,7 @@ func TestTimeoutClosesIdleConnections(t *testing.T) {
 		if n == 2 {
 			close(bothConnected)
 		}
-		<-bothConnected // so that both questions have a connection of their own
+		<-bothConnected // so that both questions have their own connections
 		goodReply(w, r, n)
 	}
 	withServer(t, handler, func(t *testing.T, f *fixture) {

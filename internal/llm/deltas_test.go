@@ -7,7 +7,7 @@ import (
 	"parley/internal/llm"
 )
 
-// plainChunks are what servers send for nearly every token.
+// plainChunks are chunks in the form that servers use for nearly every token.
 var plainChunks = []string{
 	`{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini","service_tier":"default","system_fingerprint":null,` +
 		`"choices":[{"index":0,"delta":{"content":"Hello"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"5Kx2"}`,
@@ -16,7 +16,7 @@ var plainChunks = []string{
 	`{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" day"}}],"created":1,"usage":null,"error":null}`,
 }
 
-// otherChunks contain something else that matters, or are malformed.
+// otherChunks have other relevant content, or are malformed.
 var otherChunks = []string{
 	``, `{`, `{}`, `null`, `[]`, `{"choices":[]}`,
 	`{"choices":[{"delta":{"content":"x"}}]} x`, `{"choices":[{"delta":{"content":"x"}}],}`, `{"choices":[{"delta":{"content":"x"}},{"delta":{"content":"y"}}]}`,

@@ -10,8 +10,8 @@ import (
 	"parley/internal/bot"
 )
 
-// ReadReply reads a model server's response. It returns the text of the reply and a description of
-// everything that is known of it.
+// ReadReply reads a model server's response. It returns the text of the reply and a description of its other
+// properties.
 func ReadReply(body io.Reader) (text, description string) {
 	var written strings.Builder
 	c := &completion{onProgress: func() {}, onFinish: func() {}, emit: func(delta string) error {
@@ -22,8 +22,8 @@ func ReadReply(body io.Reader) (text, description string) {
 	return written.String(), fmt.Sprintf("%q %d %s %t %v", written.String(), c.size, c.finishReason(), c.isFull, err)
 }
 
-// ReadChunk returns a description of everything that a reply takes from a chunk of the stream. With
-// isGeneral set, it reads the chunk with encoding/json.
+// ReadChunk returns a description of everything that a reply uses from a chunk of the stream. If isGeneral is set, it
+// reads the chunk with encoding/json.
 func ReadChunk(raw []byte, isGeneral bool) (description string) {
 	note := func(what string) { description += what + "\n" }
 	c := &completion{
@@ -48,7 +48,7 @@ func IsPlainChunk(raw []byte) bool {
 	return isPlain
 }
 
-// TestClient asks model servers on behalf of chatbots that are not stored.
+// TestClient calls model servers for chatbots that are not stored.
 type TestClient struct{ client *client }
 
 // NewTestClient returns a client that opens connections with dial.
@@ -56,7 +56,7 @@ func NewTestClient(dial func(ctx context.Context, network, address string) (net.
 	return &TestClient{newClient(dial)}
 }
 
-// Ask lets a model answer a question without any FAQs.
+// Ask sends a question to a model without FAQs.
 func (c *TestClient) Ask(ctx context.Context, m bot.Model, apiKey string, q bot.Question, emit func(string) error) (bot.Answer, error) {
 	return c.client.respond(ctx, m, apiKey, q, nil, emit)
 }

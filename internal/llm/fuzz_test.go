@@ -10,7 +10,7 @@ import (
 	"parley/internal/llm"
 )
 
-// A response is read the same however its bytes arrive, and the reply is valid UTF-8.
+// A response is read the same way however its bytes are split into packets, and the reply is valid UTF-8.
 func FuzzResponses(f *testing.F) {
 	for _, seed := range []string{
 		"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n", "data:{\"choices\":[{\"delta\":{\"content\":\"\\ud83d\"}}]}\r\n\r\ndata: [DONE]", ": comment\n\nevent: x\ndata: {}\n\n", "data: {\n data: }\n",

@@ -21,11 +21,10 @@ import (
 
 const serverKey = "sk-hushhushhush"
 
-// serverWords stand for a server's own words, which no asker may see.
+// serverWords stand for a server's own messages, which callers must not see.
 const serverWords = "the upstream's own words"
 
-// pipeListener is a network in memory. In a synctest bubble, time passes while its connections
-// wait.
+// pipeListener is an in-memory network. In a synctest bubble, time passes while its connections wait.
 type pipeListener struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -118,7 +117,7 @@ func (f *fixture) requests() []request {
 	return f.received
 }
 
-// reply is what a question got.
+// reply is the outcome of a question.
 type reply struct {
 	bot.Answer
 	deltas []string
@@ -143,8 +142,8 @@ func (f *fixture) askQuestion(ctx context.Context, q bot.Question) reply {
 	return r
 }
 
-// mustFail checks the kind of an error and that its message contains some words. Neither the
-// message nor the logged error may contain the server's words or the API key.
+// mustFail checks the kind of an error and that its message contains a text. Neither the message nor the logged error
+// may contain the server's message or the API key.
 func mustFail(t *testing.T, err error, kind apperr.Kind, words string) {
 	t.Helper()
 	apiErr, ok := errors.AsType[*apperr.Error](err)
@@ -162,7 +161,7 @@ func mustFail(t *testing.T, err error, kind apperr.Kind, words string) {
 	}
 }
 
-// send writes the parts of an event stream, each in a packet of its own.
+// send writes the parts of an event stream, each in a separate packet.
 func send(w http.ResponseWriter, parts ...string) {
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -178,7 +177,7 @@ func quote(text string) string {
 	return string(raw)
 }
 
-// textEvent is an event with a part of the reply.
+// textEvent is an event with a delta.
 func textEvent(text string) string {
 	return event(`{"choices":[{"index":0,"delta":{"content":` + quote(text) + `}}]}`)
 }

@@ -105,7 +105,7 @@ func TestParametersCannotOverrideParley(t *testing.T) {
 		f.model.Temperature = new(0.5)
 		f.model.Parameters = map[string]json.RawMessage{
 			"max_tokens": json.RawMessage(`100`), "stop": json.RawMessage(`["\n"]`), "temperature": json.RawMessage(`2`),
-			// rejected when a chatbot is saved, and ignored here
+			// such a value is rejected when a chatbot is saved, and ignored here
 			"stream": json.RawMessage(`false`), "model": json.RawMessage(`"large"`), "messages": json.RawMessage(`[]`),
 		}
 		if got := f.ask(); got.err != nil {

@@ -10,7 +10,7 @@ import (
 	"parley/internal/bot"
 )
 
-// wantUsage is a check of an answer's token usage.
+// wantUsage checks the token usage of a reply.
 type wantUsage func(bot.Answer) bool
 
 func usageOf(prompt, completion int) wantUsage {

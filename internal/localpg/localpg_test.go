@@ -92,7 +92,7 @@ func TestStopReportsAnAbort(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	// The fast shutdown may win the race; otherwise Stop must report the abort.
+	// The fast shutdown may finish first. Otherwise Stop must report the abort.
 	if err := s.Stop(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("Stop: %v", err)
 	}

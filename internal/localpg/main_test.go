@@ -20,9 +20,8 @@ import (
 	"parley/internal/localpg"
 )
 
-// programDir is an environment variable that turns the test binary into a program that starts a
-// server in the named directory, prints its pid and URL, and runs until it is killed or its
-// standard input ends.
+// programDir is an environment variable that turns the test binary into a program. The program starts a server in the
+// named directory, prints its PID and URL, and runs until it is killed or its standard input ends.
 const programDir = "LOCALPG_TEST_PROGRAM_DIR"
 
 func TestMain(m *testing.M) {
@@ -87,7 +86,7 @@ func startProgram(t *testing.T, dir string) childProgram {
 	return p
 }
 
-// kill ends the program without a chance to stop its server.
+// kill kills the program, which cannot stop its server.
 func (p childProgram) kill(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Kill(); err != nil {
@@ -96,8 +95,8 @@ func (p childProgram) kill(t *testing.T) {
 	p.cmd.Wait()
 }
 
-// newDir creates a directory that other users can enter, since a server started by root runs as
-// another user. t.TempDir does not promise that.
+// newDir creates a directory that other users can enter, because a server started by root runs as another user.
+// t.TempDir does not guarantee that.
 func newDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "localpg-test-")
@@ -186,8 +185,7 @@ func socketDir(t *testing.T, url string) string {
 	return cfg.Host
 }
 
-// startSleeper starts a process of the cluster's user that is not a server, in workDir, and
-// returns its pid.
+// startSleeper starts a process in workDir that is not a server but has the cluster's user, and returns its PID.
 func startSleeper(t *testing.T, cluster, workDir string) int {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")
@@ -210,8 +208,7 @@ func startSleeper(t *testing.T, cluster, workDir string) int {
 	return cmd.Process.Pid
 }
 
-// leavePidFile stops the server and restores its pid file, as if it had been killed, with the
-// pid of another process.
+// leavePidFile stops the server and restores its PID file as if it had been killed, with the PID of another process.
 func leavePidFile(t *testing.T, s *localpg.Server, cluster string, pid func() int) {
 	t.Helper()
 	path := filepath.Join(cluster, "postmaster.pid")
@@ -241,7 +238,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// hasEnded reports whether no process with this pid runs. A zombie has no command line.
+// hasEnded reports whether no process with this PID runs. A zombie has no command line.
 func hasEnded(pid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return err != nil || len(line) == 0

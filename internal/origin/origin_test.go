@@ -106,7 +106,7 @@ func TestParseRefusesWhatCannotMatch(t *testing.T) {
 	}
 }
 
-// A * stands for the labels, the host or the port in its place, and for nothing else.
+// A * stands for exactly the labels, the host or the port in its place.
 func TestIsAllowedMatchesWildcards(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -185,7 +185,7 @@ func TestWindowLastsAMinuteFromTheFirstRequest(t *testing.T) {
 	}
 }
 
-// RetryAfter rounded up to whole seconds, as the Retry-After header carries it, is long enough.
+// The Retry-After header, which is rounded up to whole seconds, is long enough.
 func TestRequestAfterRetryAfterIsAllowed(t *testing.T) {
 	t.Parallel()
 	for _, offset := range []time.Duration{time.Nanosecond, 250 * time.Millisecond, 999 * time.Millisecond} {

@@ -10,7 +10,7 @@ import (
 	"parley/internal/realtime"
 )
 
-// drain takes all queued events and reports whether some were missed.
+// drain reads all queued events and reports whether events were missed.
 func drain[E any](s *realtime.Subscription[E]) (events []E, missed bool) {
 	for {
 		select {
@@ -32,7 +32,7 @@ func TestSubscriptionsReceiveTheirTopicInOrder(t *testing.T) {
 	t.Parallel()
 	var bus realtime.Bus[int]
 	topic, other := uuid.New(), uuid.New()
-	bus.Publish(topic, -1) // before anybody has subscribed
+	bus.Publish(topic, -1) // before the first subscription
 	first, second, elsewhere := bus.Subscribe(topic), bus.Subscribe(topic), bus.Subscribe(other)
 	for i := range 64 {
 		bus.Publish(topic, i)
@@ -106,7 +106,7 @@ func TestClosedSubscriptionReceivesNothing(t *testing.T) {
 	}
 }
 
-// The callback runs once per event, missed events included, after the event was queued, and not after Close.
+// The callback runs once per event, including missed ones, after the event was queued. It does not run after Close.
 func TestOnEventIsCalledForEachEvent(t *testing.T) {
 	t.Parallel()
 	bus := realtime.Bus[int]{QueueLimit: 2}
@@ -129,8 +129,8 @@ func TestOnEventIsCalledForEachEvent(t *testing.T) {
 	}
 }
 
-// While subscriptions come and go, each receives every publisher's events in order, and
-// without a gap unless Missed says so.
+// While subscriptions start and end, each receives every publisher's events in order, without gaps unless Missed
+// reports one.
 func TestBusIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	type event struct{ publisher, n int }

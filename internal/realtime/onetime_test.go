@@ -43,7 +43,7 @@ func TestOneTimeValueExpires(t *testing.T) {
 	})
 }
 
-// The number of values in memory is bounded; expired values make room.
+// The number of values in memory is bounded. Expired values are removed to make room.
 func TestOneTimeStoreIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -206,7 +206,7 @@ func TestTextsAreAppendedAndRead(t *testing.T) {
 	write(10, "\xe5\xaf", true)
 	read(6, " and") // the rest of the character is missing
 
-	// A text that Redis lost is written again from its beginning only.
+	// Text that Redis lost is only replaced when it is written from its beginning.
 	redis.Flush()
 	write(12, "more", false)
 	read(0, "")

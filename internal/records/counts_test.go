@@ -46,8 +46,7 @@ func (f *fixture) addEvery(session uuid.UUID, from time.Time, every time.Duratio
 	return f.add(all...)
 }
 
-// Past hours are counted once. Deletions are subtracted whether or not their hour is counted
-// already.
+// Past hours are counted once. Deletions are subtracted, whether or not their hour has been counted.
 func TestUpdateCountsCountsPastHoursAndDeletions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -201,8 +200,8 @@ func TestDeepPagesEqualNaiveQueries(t *testing.T) {
 	}
 }
 
-// INVARIANT: in every snapshot the counted total equals the number of records, while several
-// processes count, insert and delete.
+// INVARIANT: in every snapshot, the counted total equals the number of records, even while several processes count,
+// insert and delete.
 func TestTotalIsExactUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -314,8 +313,8 @@ func (f *fixture) compareTotal(bot uuid.UUID) error {
 	})
 }
 
-// Counting never waits for a lock, so that it cannot be part of a deadlock. It skips a chatbot that
-// is being deleted, or whose records are.
+// Counting never waits for a lock, so it cannot be part of a deadlock. It skips a chatbot while the chatbot or its
+// records are being deleted.
 func TestUpdateCountsSkipsLockedChatbots(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

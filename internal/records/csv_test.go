@@ -12,8 +12,8 @@ import (
 	"parley/internal/records"
 )
 
-// parseCSV parses strict RFC 4180: rows end with CRLF and have as many cells as the first, and
-// quotes enclose a cell or are doubled.
+// parseCSV parses strict RFC 4180: rows end with CRLF and have as many cells as the first row. Quotes enclose a cell
+// or are doubled.
 func parseCSV(t testing.TB, file []byte) [][]string {
 	t.Helper()
 	text, isMarked := strings.CutPrefix(string(file), "\uFEFF")
@@ -87,7 +87,7 @@ func TestCSVTextsRoundTrip(t *testing.T) {
 	}
 }
 
-// startsFormula reports whether a text starts as the API description defines for formulas.
+// startsFormula reports whether a text begins like a formula, as the API description defines it.
 func startsFormula(text string) bool {
 	text = strings.TrimLeft(text, " \u00a0\u3000\u200b\ufeff\u202e\u202c\v\f\u0001\u0008\u007f\u0085'\"`‘’“”\u2028\u2029")
 	return text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(text)[0])

@@ -74,8 +74,7 @@ func TestExcelCellsEqualTheList(t *testing.T) {
 	expectNoFormula(t, file)
 }
 
-// hostileRecords returns records that have each hostile text in each text field, the long ones in
-// one.
+// hostileRecords returns records that have each hostile text in each text field. The long texts are in one field.
 func hostileRecords(random *rand.Rand) []db.Record {
 	text := func(record, field int) string {
 		n := (record + field) % len(hostile)
@@ -234,7 +233,7 @@ func TestOverflowSheetExistsOnlyIfNeeded(t *testing.T) {
 	}
 }
 
-// Blocks end after a number of rows or bytes, or a single large record. No boundary loses a row.
+// Blocks end after a number of rows or bytes, or after a single large record. No row is lost between blocks.
 func TestBlocksAreContiguous(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -247,7 +246,7 @@ func TestBlocksAreContiguous(t *testing.T) {
 		if i == 1_000 {
 			text = strings.Repeat(text, 300_000) // larger than a block
 		}
-		// many of the same instant, so that blocks end between them
+		// many at the same instant, so that blocks end between them
 		stored = append(stored, db.Record{CreatedAt: noon.Add(time.Duration(i/500) * time.Second), InputMessage: text})
 	}
 	want := texts(ids(f.add(stored...)))

@@ -9,8 +9,8 @@ import (
 	"parley/internal/records"
 )
 
-// Accepted days equal the given ones, and their span is what the time zone's calendar shows.
-// Refused days have a violation for each invalid parameter, and only for those.
+// Accepted days equal the given ones, and they span the days of the time zone's calendar. Refused days have one
+// violation for each invalid parameter.
 func FuzzDays(f *testing.F) {
 	for _, seed := range [][3]string{
 		{"2026-01-01", "2026-01-31", "UTC"},

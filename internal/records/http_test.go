@@ -58,8 +58,7 @@ func (a apiFixture) newKey(keys *auth.Auth, scope auth.Scope) string {
 	return key
 }
 
-// get requests a path below /api/chatbots/, by default for January. The caller reads the response
-// body.
+// get requests a path below /api/chatbots/, by default for January. The caller reads and closes the response body.
 func (a apiFixture) get(ctx context.Context, path string, parameters ...string) *http.Response {
 	a.t.Helper()
 	query := url.Values{"startDate": {"2025-01-01"}, "endDate": {"2025-01-31"}}
@@ -224,7 +223,7 @@ func TestExportFileNameIsSafe(t *testing.T) {
 			t.Errorf("the content type is %q", kind)
 		}
 		header := response.Header.Get("Content-Disposition")
-		// Scripts take what follows "filename=".
+		// Scripts read the text after "filename=".
 		encoded, plain, _ := strings.Cut(header, "; filename=")
 		if plain != `"support_2025-01-01_2025-01-31.xlsx"` || !strings.HasPrefix(encoded, "attachment; filename*=UTF-8''") {
 			t.Errorf("%q: the plain file name is %s", name, plain)
@@ -282,8 +281,8 @@ func TestFailedExportIsTruncated(t *testing.T) {
 	}
 }
 
-// HTTP/1.0, which some proxies use, has no chunks: closing the connection ends the file. After an
-// error it must therefore be reset.
+// HTTP/1.0, which some proxies use, has no chunks: closing the connection ends the file. After an error, the
+// connection must therefore be reset.
 func TestFailedExportResetsAnHTTP10Connection(t *testing.T) {
 	t.Parallel()
 	for _, path := range exportPaths {

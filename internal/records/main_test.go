@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// fixture is an organization with a chatbot and a conversation in its own database. Its records are
-// inserted directly, in the form in which FinishRun stores them.
+// fixture is an organization with a chatbot and a conversation in its own database. Its records are inserted
+// directly, as FinishRun stores them.
 type fixture struct {
 	t            testing.TB
 	store        *store.Store
@@ -120,7 +120,7 @@ func (f *fixture) add(all ...db.Record) []db.Record {
 	return all
 }
 
-// list returns a page, which must exist.
+// list returns a page that must exist.
 func (f *fixture) list(filter records.Filter, page, size int) ([]db.Record, int64) {
 	f.t.Helper()
 	found, total, err := f.records.List(f.t.Context(), f.organization, f.bot, filter, page, size)
@@ -189,8 +189,7 @@ func openBook(t testing.TB, file []byte) book {
 	return book{t, opened}
 }
 
-// rows returns a sheet's raw values by row, starting with the header, or nil when the sheet does
-// not exist.
+// rows returns a sheet's raw values by row, with the header first, or nil if the sheet does not exist.
 func (b book) rows(sheet string) [][]string {
 	b.t.Helper()
 	if i, _ := b.GetSheetIndex(sheet); i < 0 {
@@ -203,7 +202,7 @@ func (b book) rows(sheet string) [][]string {
 	return rows
 }
 
-// column returns a column below the header.
+// column returns a column without its header.
 func column(rows [][]string, number int) []string {
 	var cells []string
 	for _, row := range rows[1:] {
@@ -220,7 +219,7 @@ func cell(row []string, number int) string {
 	return row[number]
 }
 
-// at converts a serial date to the wall clock time that it shows.
+// at converts a serial date to the wall-clock time that it shows.
 func at(t testing.TB, serial string) time.Time {
 	t.Helper()
 	number, err := strconv.ParseFloat(serial, 64)

@@ -17,7 +17,7 @@ import (
 	"parley/internal/records"
 )
 
-// clockChanges are time zones with a day of a clock change.
+// clockChanges are days on which a time zone changes its clock.
 var clockChanges = []struct{ zone, day string }{
 	{"UTC", "2024-02-29"},
 	{"Asia/Taipei", "2025-01-31"},
@@ -37,8 +37,8 @@ var clockChanges = []struct{ zone, day string }{
 	{"Antarctica/Troll", "2025-03-30"},    // two hours shorter
 }
 
-// For every filter the list, the exports and the statistics agree with a naive selection in Go,
-// which uses the time zone's calendar for each record.
+// For every filter, the list, the exports and the statistics agree with a naive selection in Go, which uses the time
+// zone's calendar for each record.
 func TestListExportAndStatisticsAgree(t *testing.T) {
 	t.Parallel()
 	for _, c := range clockChanges {
@@ -60,13 +60,13 @@ func TestListExportAndStatisticsAgree(t *testing.T) {
 			stored := f.add(randomRecords(random, day, zone, sessions)...)
 			f.add(db.Record{BotID: f.newBot(), CreatedAt: day}) // of another chatbot
 			for n := range 16 {
-				// The first rounds have no counts of hours.
+				// In the first rounds, no hours are counted yet.
 				if n == 4 {
 					if err := f.records.UpdateCounts(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 				}
-				// Later rounds have deletions from counted hours.
+				// In later rounds, some records of counted hours were deleted.
 				if n == 8 || n == 12 {
 					stored = f.deleteSome(random, stored)
 				}
@@ -213,8 +213,8 @@ func texts(all []uuid.UUID) []string {
 	return found
 }
 
-// needles are search texts and haystacks the texts of records. The special characters of LIKE must
-// match only themselves.
+// needles are keywords, and haystacks the texts of records. The special characters of LIKE must match only
+// themselves.
 var (
 	needles   = []string{"%", "_", `\`, `\%`, "100%", "a_b", "axb", "'", `"`, "退款", "款", "refund", "REFUND", "éCLAIR", "ПРИВЕТ", " ", "%%", "$1", "ß", "e\u0301clair", "ガイト\u3099", " 款\u3000", "환불", "\u1112\u116a\u11ab"}
 	haystacks = []string{

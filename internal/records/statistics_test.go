@@ -57,8 +57,8 @@ func TestStatisticsByDayAndInTotal(t *testing.T) {
 	expectFigures(t, "the third day", got.Days[2].Figures, records.Figures{
 		Conversations: 1, Messages: 1, Records: 1, MeanReplyTime: new(1000.0), P95ReplyTime: new(1000.0),
 	})
-	// The total percentile is computed from all replies, not from those of the days: 21 of 22
-	// replies are below 1000, and the 95th percentile is at position 20.95.
+	// The total percentile is computed from all replies, not from the percentiles of the days: 21 of 22 replies are
+	// below 1000, and the 95th percentile is at position 20.95.
 	expectFigures(t, "all days", got.Totals, records.Figures{
 		Conversations: 3, Messages: 6, Records: 23, Failures: 1, Likes: 20, Dislikes: 1, PromptTokens: 20 * math.MaxInt32, CompletionTokens: 200,
 		MeanReplyTime: new(1310.0 / 22), P95ReplyTime: new(20 + 0.95*80), MeanTimeToFirstToken: new(0.5),

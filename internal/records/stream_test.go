@@ -21,7 +21,7 @@ import (
 	"parley/internal/records"
 )
 
-// hook is a buffer that calls do once, when more than after bytes have been written.
+// hook is a buffer that calls do once, when more than the given number of bytes have been written.
 type hook struct {
 	bytes.Buffer
 	after int
@@ -179,7 +179,7 @@ func TestTruncatedExcelFileDoesNotOpen(t *testing.T) {
 	expectBroken(t, out.Bytes())
 }
 
-// openDir returns a directory that the user of PostgreSQL can access, even if root runs the test.
+// openDir returns a directory that PostgreSQL's user can access, even if root runs the test.
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "parley-records-")
@@ -234,8 +234,7 @@ func expectBroken(t *testing.T, file []byte) {
 	}
 }
 
-// BenchmarkExport exports 100,000 records. It reports the time to the first byte and the largest
-// growth of the heap.
+// BenchmarkExport exports 100,000 records. It reports the time to the first byte and the maximum growth of the heap.
 func BenchmarkExport(b *testing.B) {
 	benchmark(b, func(export *records.Export, out io.Writer) error {
 		return export.WriteExcel(b.Context(), out, records.English)

@@ -116,7 +116,7 @@ func TestCanceledExportsReleaseTheirTurn(t *testing.T) {
 	}
 }
 
-// The pause after a block is proportional to the queries of others, and bounded.
+// The pause after a block is proportional to the number of other queries, and is bounded.
 func TestExportsPauseForOtherQueries(t *testing.T) {
 	t.Parallel()
 	for others, want := range map[int64]time.Duration{0: 0, 1: 2 * time.Millisecond, 7: 14 * time.Millisecond, 1_000: 40 * time.Millisecond} {

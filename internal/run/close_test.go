@@ -63,7 +63,7 @@ func TestCloseReleasesUnfinishedRuns(t *testing.T) {
 	}
 }
 
-// Close ends all waits for replies of other instances, including those that begin later.
+// Close aborts all waits for replies of other instances, including later waits.
 func TestCloseFailsAwaitedReplies(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -86,7 +86,7 @@ func TestCloseFailsAwaitedReplies(t *testing.T) {
 	}
 }
 
-// Queued runs of a closed instance are started by another one without pauses.
+// When an instance closes, another instance starts its queued runs without delay.
 func TestQueueSurvivesClose(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -109,8 +109,7 @@ func TestQueueSurvivesClose(t *testing.T) {
 	}
 }
 
-// A completion whose instance stops has not failed: a repeat under its key on another instance follows
-// the same run.
+// A completion whose instance stops is not failed. A repeat under its key on another instance follows the same run.
 func TestRepeatFollowsRunOfClosedInstance(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -137,8 +136,8 @@ func TestRepeatFollowsRunOfClosedInstance(t *testing.T) {
 	}
 }
 
-// The retry of a failed run survives the instance that started it: another instance completes it, and a
-// repeat under the key follows it.
+// The retry of a failed run survives the instance that started it. Another instance completes it, and a repeat under
+// the key follows it.
 func TestRetryOfFailedRunSurvivesClose(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)

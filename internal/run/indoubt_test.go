@@ -19,12 +19,12 @@ import (
 	"parley/internal/store"
 )
 
-// lossyProxy is a proxy to PostgreSQL that drops one answer: that to the first statement that
-// contains a word. It closes the statement's connection instead.
+// lossyProxy is a proxy to PostgreSQL that drops one response: the one to the first statement that contains a given
+// word. It closes the connection of the statement instead.
 type lossyProxy struct {
 	socket string // of PostgreSQL
 	word   []byte
-	isUsed atomic.Bool // the answer was dropped
+	isUsed atomic.Bool // the response was dropped
 	conns  sync.WaitGroup
 }
 
@@ -75,7 +75,7 @@ func (p *lossyProxy) serve(client net.Conn) {
 	p.conns.Go(func() { forward(client, server, func([]byte) bool { return !drops.Load() }) })
 }
 
-// forward copies blocks until one may not pass, and closes both connections.
+// forward copies data until may rejects a block, and then closes both connections.
 func forward(to, from net.Conn, mayPass func([]byte) bool) {
 	defer from.Close()
 	defer to.Close()

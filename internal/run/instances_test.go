@@ -14,8 +14,7 @@ import (
 	"parley/internal/reply"
 )
 
-// Instances without Redis answer each question once, and a follower gets the replies of all of
-// them.
+// Without Redis, each question is answered once, and a follower receives the replies of all instances.
 func TestInstancesAnswerEachQuestionOnce(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -68,7 +67,7 @@ func TestCancelFromAnotherInstance(t *testing.T) {
 	}
 }
 
-// A bot that could not be read because the database went away is asked again when it is back.
+// If the database fails while a bot is read, the run is retried when the database is available again.
 func TestAnswerRetriesAfterDatabaseOutage(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -88,8 +87,7 @@ func TestAnswerRetriesAfterDatabaseOutage(t *testing.T) {
 	}
 }
 
-// A follower on another instance gets the text while it is written, and each position is valid on
-// all instances.
+// A follower on another instance receives the text while it is written. Each position is valid on all instances.
 func TestReplyGrowsOnAllInstances(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
@@ -197,8 +195,8 @@ func TestDeletedConversationEndsRemoteReply(t *testing.T) {
 	awaitNoLiveReplies(t, two)
 }
 
-// Text that Redis loses while a reply is written is shared again. Followers on other instances get
-// all of it, once.
+// If Redis loses the text of a reply in progress, the text is published again. Followers on other instances receive
+// the whole text once.
 func TestTextSurvivesDataLossInRedis(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)

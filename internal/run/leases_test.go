@@ -11,8 +11,8 @@ import (
 	"parley/internal/store"
 )
 
-// insertRun stores a question as an instance does that dies at once, and returns its run. The run
-// is queued, or running with a lease.
+// insertRun stores a question like an instance that dies immediately afterwards, and returns its run. The run is
+// queued, or running with a lease.
 func insertRun(t *testing.T, c *chattest.Cluster, conversation uuid.UUID, isRunning bool, leaseSeconds int32) (run uuid.UUID) {
 	t.Helper()
 	run = store.NewID()
@@ -26,7 +26,7 @@ func insertRun(t *testing.T, c *chattest.Cluster, conversation uuid.UUID, isRunn
 	return run
 }
 
-// newConversations begins conversations on an instance that is closed afterwards.
+// newConversations creates conversations on an instance that is closed afterwards.
 func newConversations(t *testing.T, c *chattest.Cluster, n int) []uuid.UUID {
 	t.Helper()
 	d := c.Instance()
@@ -42,8 +42,8 @@ func newConversations(t *testing.T, c *chattest.Cluster, n int) []uuid.UUID {
 	return ids
 }
 
-// Locked conversations with queued runs, more than there are slots, and a locked abandoned run do
-// not delay other runs. They are started once they are unlocked.
+// Locked conversations with queued runs, even more than there are slots, and a locked abandoned run do not delay
+// other runs. They start when they are unlocked.
 func TestLockedRowsDoNotBlockTheQueue(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)

@@ -7,7 +7,7 @@ import (
 	"parley/internal/chattest"
 )
 
-// The turns of a conversation are read for model engines only.
+// The earlier messages of a conversation are read only for model engines.
 func TestOnlyModelsUseHistory(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)

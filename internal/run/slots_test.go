@@ -14,7 +14,7 @@ import (
 	"parley/internal/chattest"
 )
 
-// slotLimits are the limits of most tests of slots.
+// slotLimits are the limits in most tests of slots.
 var slotLimits = chattest.Config{MaxReplies: 4, MaxRepliesPerOrganization: 3}
 
 func awaitNoLiveReplies(t *testing.T, d *chattest.Domain) {
@@ -26,7 +26,7 @@ func TestSlotsBoundConcurrentReplies(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
 	d := c.InstanceWith(slotLimits)
-	// The first organization is alone at first and fills its own slots; then all compete.
+	// The first organization fills its own slots while it is alone. Then all organizations compete.
 	c.AskMany(d, c.SlowBotUser("Organization 0", 10*time.Millisecond), 30)
 	var all sync.WaitGroup
 	for i := range 2 {
@@ -46,8 +46,7 @@ func TestSlotsBoundConcurrentReplies(t *testing.T) {
 	awaitNoLiveReplies(t, d)
 }
 
-// An organization at its own limit works through its queue without pauses, although other slots are
-// free.
+// An organization at its own limit works through its queue without pauses, even if other slots are free.
 func TestQueueOfFullOrganizationHasNoPauses(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -89,8 +88,7 @@ func TestQueueIsFairToOrganizations(t *testing.T) {
 	}
 }
 
-// A stateless completion cannot be queued. It gets a slot although another organization is at its
-// own limit.
+// A stateless completion cannot be queued. It gets a slot even if another organization is at its own limit.
 func TestFullOrganizationDoesNotRefuseOthers(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)

@@ -34,7 +34,7 @@ func completeStateless(t *testing.T, c *chattest.Cluster, d *chattest.Domain) *r
 	return r
 }
 
-// Close waits for stateless completions like for all replies, and ends those that take too long.
+// Close waits for stateless completions as for all replies, and ends those that take too long.
 func TestCloseWaitsForStatelessCompletions(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -70,8 +70,7 @@ func TestCloseWaitsForStatelessCompletions(t *testing.T) {
 	}
 }
 
-// A refused stateless completion does not wait for a slot, so the next message is not queued behind
-// it.
+// A refused stateless completion does not wait for a slot. The next message is therefore not queued behind it.
 func TestRefusedStatelessCompletionDoesNotQueueOthers(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -98,7 +97,7 @@ func TestRefusedStatelessCompletionDoesNotQueueOthers(t *testing.T) {
 		}
 		return err == nil
 	})
-	// The instance was not started, so nothing serves its queue: a queued message is never answered.
+	// The instance was not started, so nothing processes its queue: a queued message would never be answered.
 	var sent chat.Sent
 	chattest.Eventually(t, "a message gets the slot", func() bool {
 		sent = c.Ask(d)

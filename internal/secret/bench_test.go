@@ -6,7 +6,7 @@ import (
 	"parley/internal/secret"
 )
 
-// BenchmarkHotSign signs and verifies a message of the size of a client token.
+// BenchmarkHotSign signs and verifies data of the size of a client token.
 func BenchmarkHotSign(b *testing.B) {
 	keys, err := secret.Parse(secret.NewKey())
 	if err != nil {

@@ -50,7 +50,7 @@ func TestKeyRotation(t *testing.T) {
 	older, newer := secret.NewKey(), secret.NewKey()
 	sealedBefore := parse(t, older).Seal("sk-1234", place)
 
-	// The new key, in front, seals; the old key still opens.
+	// The new key, which is first, encrypts. The old key still decrypts.
 	both := parse(t, newer, " "+older)
 	if got, err := both.Open(sealedBefore, place); err != nil || got != "sk-1234" {
 		t.Errorf("sealed before the rotation: %q, %v", got, err)
@@ -60,7 +60,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("sealed after the rotation: %q, %v", got, err)
 	}
 
-	// Without the old key its secrets are lost, and the error says so.
+	// Without the old key, its secrets cannot be decrypted. The error explains this.
 	if _, err := parse(t, newer).Open(sealedBefore, place); !errors.Is(err, secret.ErrUnknownKey) {
 		t.Errorf("got %v", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"parley/internal/secret"
 )
 
-// A signature is valid while its key is configured, in any position, and for its purpose only.
+// A signature is valid while its key is configured at any position, and only for its purpose.
 func TestSignatureIsValidWhileItsKeyIsConfigured(t *testing.T) {
 	t.Parallel()
 	old, fresh := secret.NewKey(), secret.NewKey()

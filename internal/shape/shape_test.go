@@ -12,7 +12,7 @@ import (
 	"parley/internal/shape"
 )
 
-// schema has a property of each kind. It is written as JSON, as the document's extensions are read.
+// schema has a property of each kind. It is JSON, like the document's extensions.
 const schema = `{
 	"type": "object", "required": ["needed"], "properties": {
 		"needed": {"type": "string"}, "plainText": {"type": "string"}, "maybeNull": {"type": "string", "nullable": true},
@@ -109,7 +109,7 @@ func TestDeclaredPointerNamesTheDeclaredFields(t *testing.T) {
 	}
 }
 
-// Whatever is sent, the results are valid JSON, and Normalize leaves its result as it is.
+// For any input, the results are valid JSON, and normalizing a result again changes nothing.
 func FuzzNormalize(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `[]`, `null`, `{"needed":"x"}`, ` { "plain_text" : "y" , "zzz" : [ 1 , { "a" : "\"}" } ] , "inbox" : { "id" : "a" } } `,
@@ -137,7 +137,7 @@ func FuzzNormalize(f *testing.F) {
 	})
 }
 
-// Adversarial documents take time and memory in proportion to their length.
+// The time and memory for adversarial documents are proportional to their length.
 func TestNormalizeIsLinear(t *testing.T) {
 	t.Parallel()
 	s := compiled(t)
@@ -159,7 +159,7 @@ func TestNormalizeIsLinear(t *testing.T) {
 	}
 }
 
-// BenchmarkHotNormalize rewrites a message, in which only the free JSON is to be removed.
+// BenchmarkHotNormalize normalizes a message of which only the free-form JSON must be removed.
 func BenchmarkHotNormalize(b *testing.B) {
 	s := compiled(b)
 	body := []byte(`{"needed":"請問如何申請退款？ \"How\" do I get my money back?\n","freeObject":{"page":"https://shop.example.com/orders/1","tags":["refund","order"],"n":1.50}}`)

@@ -10,7 +10,7 @@ import (
 	"parley/internal/sheet"
 )
 
-// open returns a workbook of one worksheet.
+// open returns a workbook with one worksheet.
 func open(t *testing.T, workbookProperties, styles, rows string) sheet.Table {
 	t.Helper()
 	var file bytes.Buffer
@@ -39,7 +39,7 @@ func open(t *testing.T, workbookProperties, styles, rows string) sheet.Table {
 	return opened.Tables[0]
 }
 
-// show returns the text of a number with a format, by its code or its number, or "doubt".
+// show returns the formatted text of a number, with a format given by code or by number, or "doubt".
 func show(t *testing.T, value, format string, is1904 bool) string {
 	t.Helper()
 	properties, id, custom := "", format, ""
@@ -68,7 +68,7 @@ func show(t *testing.T, value, format string, is1904 bool) string {
 	return shown
 }
 
-// 46095 is 14 March 2026. A format that depends on a locale gives a date that is the same in all.
+// 46095 is 14 March 2026. A format that depends on a locale yields a date that means the same in all locales.
 func TestDatesAreNotAmbiguous(t *testing.T) {
 	t.Parallel()
 	const date, noon = "46095", "46095.395833333336"
@@ -180,7 +180,7 @@ func TestNumbersAreShownAsFormatted(t *testing.T) {
 	}
 }
 
-// Any format and value give a text or a doubt.
+// Any format and value yield a text or a doubt.
 func FuzzFormats(f *testing.F) {
 	f.Add(46095.5, "yyyy-mm-dd hh:mm:ss.000")
 	f.Add(-1.5, `_-"$"* #,##0.00_-;[Red]-0.0E+00;# ?/?;@`)

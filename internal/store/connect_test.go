@@ -26,7 +26,7 @@ import (
 // startPostgres starts a PostgreSQL for one test, which may change its configuration.
 func startPostgres(t *testing.T) *localpg.Server {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "store-test-") // one that the account of PostgreSQL can enter
+	dir, err := os.MkdirTemp("/tmp", "store-test-") // the directory must be accessible to PostgreSQL's user
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestURLErrorsNameTheCauseAndNoPassword(t *testing.T) {
 	}
 }
 
-// An error of the file system satisfies net.Error, and is not one of the connection.
+// An error of the file system implements net.Error, but it is not an error of the connection.
 func TestFileErrorsInATransactionAreNotDatabaseErrors(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
@@ -101,7 +101,7 @@ func silentListener(t *testing.T) net.Addr {
 	return listener.Addr()
 }
 
-// The first connection waits for the timeout of a silent host. Further ones wait a tenth as long.
+// The first connection waits for the timeout of a silent host. Later ones wait a tenth of it.
 func TestSilentHostDelaysOnlyTheFirstConnection(t *testing.T) {
 	t.Parallel()
 	config, err := pgx.ParseConfig(newNetwork(t).url)
@@ -125,8 +125,8 @@ func TestSilentHostDelaysOnlyTheFirstConnection(t *testing.T) {
 	}
 }
 
-// A repeat reads what another transaction committed. With synchronous replication it must not be
-// answered before the standby has it: after a failover, what was acknowledged would be gone.
+// A repeat reads data that another transaction committed. With synchronous replication, the repeat must not be
+// answered before the standby has the data. Otherwise a failover could lose acknowledged data.
 func TestReplaysWaitForSynchronousStandbys(t *testing.T) {
 	t.Parallel()
 	url := startPostgres(t).URL("postgres")
@@ -160,7 +160,7 @@ func TestReplaysWaitForSynchronousStandbys(t *testing.T) {
 	setStandby("missing")
 	var writer sync.WaitGroup
 	var isRestored atomic.Bool
-	writer.Go(func() { // writes until PostgreSQL, which reads its configuration later, waits for the standby
+	writer.Go(func() { // repeat writes until PostgreSQL has read its configuration and waits for the standby
 		other := connect(t, url)
 		for !isRestored.Load() {
 			if _, err := other.Exec(t.Context(), "SELECT pg_logical_emit_message(true, '', '')"); err != nil {

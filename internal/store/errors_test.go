@@ -103,7 +103,7 @@ func TestLockTimeoutIsUnavailable(t *testing.T) {
 	}
 }
 
-// A request that gets no connection can be retried, whatever the reason.
+// A request that cannot get a connection can be retried, whatever the reason.
 func TestRefusedConnectionIsUnavailable(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
@@ -141,8 +141,8 @@ func TestCanceledContextIsNotTranslated(t *testing.T) {
 	}
 }
 
-// expectError checks an error's kind and the sentence for the caller. An internal error must not be
-// an apperr.Error and must keep PostgreSQL's error for the log.
+// expectError checks an error's kind and its message for the caller. An internal error must not be an apperr.Error,
+// and must keep PostgreSQL's error for the log.
 func expectError(t *testing.T, err error, want apperr.Kind, message string) {
 	t.Helper()
 	if !apperr.Is(err, want) {

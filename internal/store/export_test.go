@@ -16,15 +16,15 @@ func WithReadTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.readTimeout = timeout }
 }
 
-// Raw runs the statements of a test as generated queries run.
+// Raw executes the statements of a test in the same way as generated queries.
 func Raw(s *Store) gendb.DBTX { return translator{on: s.pool, retries: maxRetries} }
 
-// RawGenericPlan runs the statements of a test as the queries of GenericPlan run.
+// RawGenericPlan executes the statements of a test in the same way as the queries of GenericPlan.
 func RawGenericPlan(s *Store) gendb.DBTX {
 	return translator{on: withGenericPlan(s.pool), retries: maxRetries}
 }
 
-// Migrate applies migrations other than the current ones.
+// Migrate applies the given migrations instead of the current ones.
 func Migrate(ctx context.Context, url string, files fs.FS, log *slog.Logger) (int64, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"parley/internal/store"
 )
 
-// The setting ends with its query, and every outcome releases the connection.
+// The setting is reset after its query, and the connection is released whatever the outcome.
 func TestGenericPlanAffectsOnlyItsQuery(t *testing.T) {
 	t.Parallel()
 	s := open(t, dbtest.URL(t))
@@ -27,7 +27,7 @@ func TestGenericPlanAffectsOnlyItsQuery(t *testing.T) {
 		}
 		return found
 	}
-	for range 40 { // more than the pool has connections
+	for range 40 { // more than the connections of the pool
 		if got := planMode(generic); got != "force_generic_plan" {
 			t.Fatalf("the plan mode is %s", got)
 		}

@@ -19,7 +19,7 @@ import (
 	"parley/internal/store"
 )
 
-// conversation is a conversation of a user, with a connection that bypasses the store.
+// conversation is a conversation of a user, and a connection that bypasses the store.
 type conversation struct {
 	*store.Store
 	store.SessionKey
@@ -71,7 +71,7 @@ func (c *conversation) send(ctx context.Context, content string, metadata json.R
 	return sent.Seq, err
 }
 
-// count returns how many messages are stored, and checks that their seqs have no gap.
+// count returns the number of stored messages, and checks that their seqs have no gap.
 func (c *conversation) count(t *testing.T) (count int64) {
 	t.Helper()
 	var last int64
@@ -84,8 +84,8 @@ func (c *conversation) count(t *testing.T) (count int64) {
 	return count
 }
 
-// While a session is locked, the queue is bounded: further statements are refused with unavailable,
-// and all queued ones are committed in the end.
+// While a session is locked, the queue is bounded: further statements are refused with unavailable, and all queued
+// ones are eventually committed.
 func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	c := newConversation(t)
@@ -141,7 +141,7 @@ func TestQueuedStatementIsAbandonedWithItsContext(t *testing.T) {
 		})
 	}
 	cancel()
-	// At most one statement is running: it waits for the lock until its lock timeout.
+	// At most one statement is running. It waits for the lock until its lock timeout.
 	eventually(t, "the canceled senders return", func() bool { return abandoned.Load() >= 19 })
 	c.exec(t, "ROLLBACK")
 	canceled.Wait()

@@ -23,7 +23,7 @@ func newKey(t *testing.T, s *store.Store) store.IdempotencyKey {
 	return store.IdempotencyKey{OrganizationID: org, UserID: user(t, s, org, "a"), Scope: "POST /", Key: "k", Hash: []byte("body")}
 }
 
-// create returns an effect that creates an organization.
+// create returns a function that creates an organization.
 func create(t *testing.T, name string) func(q *gendb.Queries) (gendb.Organization, error) {
 	return func(q *gendb.Queries) (gendb.Organization, error) {
 		return q.CreateOrganization(t.Context(), uuid.New(), name)
@@ -88,7 +88,7 @@ func TestFailedEffectFreesTheKey(t *testing.T) {
 		}()
 		wantOrganizations(t, s, 1)
 	}
-	// A result that cannot be encoded rolls the effect back, too.
+	// A result that cannot be encoded rolls the effect back as well.
 	if _, err := store.Idempotent(t.Context(), s, &key, func(q *gendb.Queries) (any, error) {
 		_, err := create(t, "Acme")(q)
 		return func() {}, err

@@ -19,7 +19,7 @@ import (
 	"parley/internal/store"
 )
 
-// A new version may start, and migrate, while the previous one serves requests.
+// A new version can start and migrate the schema while the previous one serves requests.
 func TestMigrationDoesNotBlockWritesWhileItWaitsForALock(t *testing.T) {
 	t.Parallel()
 	// given a database in use, and a long transaction
@@ -50,13 +50,13 @@ func TestMigrationDoesNotBlockWritesWhileItWaitsForALock(t *testing.T) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(time.Minute)
-	for before := written.Load(); strings.Count(log.String(), "migrate: waiting") < 3 || written.Load() < before+100; {
+	for before := written.Load(); strings.Count(log.String(), "migrate the database: wait") < 3 || written.Load() < before+100; {
 		select {
 		case <-tick.C:
 		case err := <-migrated:
 			t.Fatalf("it did not wait: %v", err)
 		case <-deadline:
-			t.Fatalf("it waited %d times, during %d writes", strings.Count(log.String(), "migrate: waiting"), written.Load())
+			t.Fatalf("it waited %d times, during %d writes", strings.Count(log.String(), "migrate the database: wait"), written.Load())
 		}
 	}
 

@@ -17,12 +17,11 @@ import (
 	"parley/internal/store"
 )
 
-// network is a proxy to PostgreSQL that can drop its connections: they stay open, and what is sent
-// over them is lost.
+// network is a proxy to PostgreSQL that can drop its connections. Dropped connections stay open and lose all data.
 type network struct {
 	url     string
 	path    string
-	dropped atomic.Pointer[atomic.Bool] // the flag of new connections
+	dropped atomic.Pointer[atomic.Bool] // whether new connections are dropped
 	conns   sync.WaitGroup
 }
 
@@ -87,11 +86,11 @@ func (n *network) forward(ctx context.Context, from net.Conn, dropped *atomic.Bo
 	n.conns.Go(func() { copyBytes(from, to) })
 }
 
-// drop discards what is sent from now on. restore makes new connections work again.
+// drop discards all data from now on. restore makes new connections work again.
 func (n *network) drop()    { n.dropped.Load().Store(true) }
 func (n *network) restore() { n.dropped.Store(new(atomic.Bool)) }
 
-// One dead connection closes the idle ones, and connections that were being opened time out.
+// One dead connection closes all idle ones. Connections that are being opened time out.
 func TestDroppedConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
 	// given a full pool
@@ -103,7 +102,7 @@ func TestDroppedConnectionsAreClosed(t *testing.T) {
 			queries.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				_, _ = store.Raw(s).Exec(ctx, "SELECT pg_sleep(0.1)") // fails while the connections are dropped
+				_, _ = store.Raw(s).Exec(ctx, "SELECT pg_sleep(0.1)") // the request fails while the connections are dropped
 			})
 		}
 		queries.Wait()
@@ -113,7 +112,7 @@ func TestDroppedConnectionsAreClosed(t *testing.T) {
 		t.Fatalf("there are %d connections, want a full pool", total)
 	}
 
-	// when the network drops them, and those opened meanwhile
+	// when the network drops them, and connections that are opened meanwhile
 	n.drop()
 	load()
 	load()

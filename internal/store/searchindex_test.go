@@ -142,7 +142,7 @@ func TestPendingListOfTheSearchIndexIsMerged(t *testing.T) {
 		}
 		return pages
 	}
-	execute(t, conn, "SET session_replication_role = replica") // skips the foreign keys
+	execute(t, conn, "SET session_replication_role = replica") // bypass the foreign keys
 	execute(t, conn, `INSERT INTO message_history (organization_id, id, session_id, seq, sender, content, created_at)
 		VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'user', '我想要退票', now())`)
 	if pending() == 0 {
@@ -163,7 +163,7 @@ func TestPendingListOfTheSearchIndexIsMerged(t *testing.T) {
 	}
 }
 
-// The index of version 0.1.0 is dropped, whether a new one is wanted or not.
+// The index of version 0.1.0 is dropped, whether or not a new one is wanted.
 func TestSearchIndexReplacesThatOfAnEarlierVersion(t *testing.T) {
 	t.Parallel()
 	for _, isWanted := range []bool{false, true} {
@@ -215,7 +215,7 @@ func execute(t *testing.T, conn *pgx.Conn, sql string) {
 	}
 }
 
-// lineLog collects log lines and and sends a value to written for each line, unless written is nil.
+// lineLog collects log lines and sends a value to written for each line, unless written is nil.
 type lineLog struct {
 	mu      sync.Mutex
 	text    bytes.Buffer

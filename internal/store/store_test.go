@@ -106,7 +106,7 @@ func TestReadOnlyDatabaseIsNotReady(t *testing.T) {
 		t.Error(err)
 	}
 
-	// when the connections end, and new ones reach a standby
+	// when the connections end and new ones reach a standby
 	setReadOnly("on")
 	if _, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
 		t.Fatal(err)

@@ -39,13 +39,13 @@ func TestInTxCommitsAllOrNothing(t *testing.T) {
 	}
 	wantOrganizations(t, s, 0)
 
-	// without an error both are stored
+	// without an error, both rows are stored
 	if err := s.InTx(t.Context(), createTwo); err != nil {
 		t.Fatal(err)
 	}
 	wantOrganizations(t, s, 2)
 
-	// the error of a statement is translated, and nothing more is stored
+	// the error of a statement is translated, and nothing is stored
 	err = s.InTx(t.Context(), func(q *gendb.Queries) error {
 		if _, err := q.CreateOrganization(t.Context(), uuid.New(), "Cray"); err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 	"parley/internal/trace"
 )
 
-// BenchmarkHotNilTracer measures the cost of tracing while it is off.
+// BenchmarkHotNilTracer measures the cost of tracing while it is disabled.
 func BenchmarkHotNilTracer(b *testing.B) {
 	var tracer *trace.Tracer
 	header, id := http.Header{}, uuid.New()
@@ -22,7 +22,7 @@ func BenchmarkHotNilTracer(b *testing.B) {
 	}
 }
 
-// traceRequest records what a request and its reply record.
+// traceRequest records the spans of a request and of its reply.
 func traceRequest(ctx context.Context, tracer *trace.Tracer, header http.Header, id uuid.UUID) {
 	ctx, request := tracer.StartServer(ctx, "POST", header)
 	_, query := tracer.StartQuery(ctx, "SendMessage")
@@ -56,7 +56,7 @@ func TestNilTracerRecordsNothing(t *testing.T) {
 	}
 	tracer.Close()
 
-	// A log record outside a span has no trace ID.
+	// A log record outside of a span has no trace ID.
 	var log bytes.Buffer
 	slog.New(trace.LogHandler(slog.NewTextHandler(&log, nil))).With("a", 1).WithGroup("b").InfoContext(ctx, "text", "c", 2)
 	if line := log.String(); !bytes.Contains(log.Bytes(), []byte("msg=text a=1 b.c=2\n")) {

@@ -1,7 +1,7 @@
 package visit
 
-// SetLimits sets what visits may hold, before the first one.
+// SetLimits sets the limits of visits. It must be called before the first visit.
 func (v *Visits) SetLimits(limits Limits) { v.limits = limits }
 
-// Bytes returns what all visits of this instance hold.
+// Bytes returns the size of all visits of this instance.
 func (v *Visits) Bytes() int { return v.states.bytes() }

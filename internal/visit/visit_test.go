@@ -116,8 +116,8 @@ func TestSendRefusesBlankMessagesAndAttachments(t *testing.T) {
 	}
 }
 
-// wantOrdered checks that messages have consecutive seqs and increasing times, and that each answer
-// follows its question.
+// wantOrdered checks that messages have consecutive seqs and increasing times, and that each reply follows its
+// question.
 func wantOrdered(t *testing.T, messages []db.Message) (questions, answers int) {
 	t.Helper()
 	for i, message := range messages {
@@ -133,11 +133,10 @@ func wantOrdered(t *testing.T, messages []db.Message) (questions, answers int) {
 	return questions, answers
 }
 
-// Concurrent messages of a visit are stored once each and answered in their order, on one instance
-// and on two.
+// Concurrent messages of a visit are each stored once and answered in order, on one instance and on two.
 func TestConcurrentMessagesInVisit(t *testing.T) {
 	t.Parallel()
-	const senders, each = 4, 5 // as many as may wait
+	const senders, each = 4, 5 // the maximum length of the queue
 	for name, instances := range map[string]func() []*chattest.Domain{
 		"one instance": func() []*chattest.Domain { d := chattest.New(t).Domain; return []*chattest.Domain{d, d} },
 		"two instances": func() []*chattest.Domain {
@@ -192,8 +191,8 @@ func TestVisitKeepsNewestMessages(t *testing.T) {
 	}
 }
 
-// A visit ends after its TTL without activity and not before. Sending and resuming are activity.
-// Watchers are warned.
+// A visit expires after its TTL without activity, and not before. Messages and resumption are activity. Watchers are
+// warned.
 func TestIdleVisitExpires(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
@@ -234,7 +233,7 @@ func TestIdleVisitExpires(t *testing.T) {
 	awaitMessages(t, busy, 2)
 }
 
-// A visitor who leaves does not cut off the reply, and nothing of a visit is in the database.
+// A visitor who disconnects does not abort the reply. Visits store nothing in the database.
 func TestReplyOutlivesItsVisitor(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
@@ -256,8 +255,8 @@ func TestReplyOutlivesItsVisitor(t *testing.T) {
 	}
 }
 
-// Beyond the limit a visit ends: first the abandoned ones without a message, then the others that
-// nobody watches, and at last the idlest of those that are watched.
+// When the limit is exceeded, visits end in this order: visits without a message that nobody watches, other visits
+// that nobody watches, and then the watched visit that has been idle longest.
 func TestIdlestVisitsMakeRoomForNewOnes(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
@@ -285,8 +284,7 @@ func TestIdlestVisitsMakeRoomForNewOnes(t *testing.T) {
 	}
 }
 
-// A visitor holds at most the bytes of one visit and all visitors at most the bytes of all, however
-// much they say.
+// A visit and all visits together have a maximum size in bytes, however many messages the visitors send.
 func TestVisitsHoldAtMostTheirBytes(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
@@ -319,7 +317,7 @@ func TestVisitsHoldAtMostTheirBytes(t *testing.T) {
 	chattest.WantKind(t, err, apperr.NotFound)
 }
 
-// begin begins a visit that the test closes itself.
+// begin creates a visit that the test closes itself.
 func begin(t *testing.T, d *chattest.Domain) *feed.Watch {
 	t.Helper()
 	watch, err := d.Visits.Watch(t.Context(), nil, nil)

@@ -11,7 +11,7 @@ import (
 	"parley/internal/feed"
 )
 
-// BenchmarkHotFrame encodes a message, which happens once for all sockets that watch it.
+// BenchmarkHotFrame encodes a message. The server does this once for all sockets of a conversation.
 func BenchmarkHotFrame(b *testing.B) {
 	watch := &feed.Watch{SessionID: uuid.New()}
 	run := uuid.New()

@@ -13,7 +13,7 @@ import (
 	"parley/internal/contracttest"
 )
 
-// testTimeout is how long a test waits for a frame.
+// testTimeout is the maximum time that a test waits for a frame.
 const testTimeout = 60 * time.Second
 
 // wsClient is a client of a socket. It validates every frame against the OpenAPI document.

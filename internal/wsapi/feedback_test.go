@@ -85,7 +85,7 @@ func TestResumedSocketReceivesFeedbackWithMessage(t *testing.T) {
 	}
 }
 
-// A socket that is opened while feedback is given receives all of it: with the missed messages or afterwards.
+// A socket that is opened while feedback is given receives all of it, with the missed messages or afterwards.
 func TestSocketOpenedDuringFeedbackReceivesAllOfIt(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()

@@ -176,7 +176,7 @@ func TestSendIsIdempotent(t *testing.T) {
 	if got := again.deliver("Hello", "client_message_id", "c-2"); got.Seq != 3 {
 		t.Errorf("another id: %+v", got)
 	}
-	// Another message under the id is refused and stored nowhere, in whichever part it differs.
+	// Another message under the same ID is refused and not stored, whichever part differs.
 	attachment := []object{{"file": "https://files.example/a.png"}}
 	full := again.deliver("Full", "client_message_id", "c-4", "metadata", object{"b": 1, "a": object{"x": 2}}, "attachments", attachment)
 	again.awaitReply()
@@ -192,7 +192,7 @@ func TestSendIsIdempotent(t *testing.T) {
 			t.Errorf("%v: %+v", more, got)
 		}
 	}
-	// Equal JSON is the same message.
+	// Messages with equal JSON are the same message.
 	again.sendRaw(`{"type":"message","attachments":[{"file":"https://files.example/a.png"}],"metadata":{"a":{"x":2},"b":1},"content":"Full","client_message_id":"c-4"}`)
 	if got := again.awaitStatus("delivered"); got.MessageID != full.MessageID || got.Seq != full.Seq {
 		t.Errorf("the same in another order: %+v", got)
@@ -257,8 +257,8 @@ func TestMessagesOfOtherInstancesReachSocket(t *testing.T) {
 	}
 }
 
-// A replayed message that another instance has stored is sent before its delivered status, with all messages before
-// it, so that seq never skips a message.
+// Another instance has stored a message. When it is replayed, the message and all earlier ones are sent before its
+// delivered status, so that seq has no gaps.
 func TestReplayedMessageIsDeliveredInSeqOrder(t *testing.T) {
 	t.Parallel()
 	s := serve(t, settings{})
@@ -361,7 +361,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// A message that version 0.1.0 stored has no hash under its id: its content is compared.
+// Messages stored by version 0.1.0 have no hash. For these, the content is compared.
 func TestRepeatOfMessageWithoutHashComparesContent(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()

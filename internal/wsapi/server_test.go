@@ -55,8 +55,8 @@ type server struct {
 	chat     *chattest.Domain
 	store    *store.Store
 	sockets  *wsapi.Server
-	http     *http.Client  // validates every response against the OpenAPI document
-	sql      *pgxpool.Pool // for what the API cannot do
+	http     *http.Client  // it validates every response against the OpenAPI document
+	sql      *pgxpool.Pool // for changes that the API cannot make
 }
 
 func serve(t testing.TB, wanted settings) *server {

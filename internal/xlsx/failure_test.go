@@ -33,7 +33,7 @@ func TestUnclosedFileDoesNotOpen(t *testing.T) {
 	}
 }
 
-// limitedWriter fails after so many bytes, like a client that disconnects.
+// limitedWriter fails after a number of bytes, like a client that disconnects.
 type limitedWriter struct{ room int }
 
 var errGone = errors.New("the client disconnected")

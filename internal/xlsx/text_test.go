@@ -60,7 +60,7 @@ func TestRandomTextReadsBack(t *testing.T) {
 	checkReadsBack(t, texts)
 }
 
-// randomText combines pieces that escaping could confuse.
+// randomText combines pieces that could confuse the escaping.
 func randomText(random *rand.Rand) string {
 	pieces := []string{"_", "_x", "_x00", "x0041_", "_x0041_", "=", "&", "<", "]]>", "\r", "\n", " ", "\ufffe", "😀", "中"}
 	text := "."
@@ -198,7 +198,7 @@ func FuzzText(f *testing.F) {
 
 var escapes = regexp.MustCompile(`_x[0-9A-Fa-f]{4}_`)
 
-// unescape parses XML and applies the rule of the package comment.
+// unescape parses XML and decodes the escapes that the package comment describes.
 func unescape(t *testing.T, written string) string {
 	t.Helper()
 	decoder, text := xml.NewDecoder(strings.NewReader("<t>"+written+"</t>")), ""

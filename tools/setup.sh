@@ -2,7 +2,7 @@
 # Checks that the tools of the project are installed, and installs missing ones. The argument
 # selects the tools:
 #   (none)  Go and the PostgreSQL server programs, to build and run
-#   test    also redis-server, curl and jq, for the tests and the guides
+#   test    also redis-server, pgbouncer, curl and jq, for the tests and the guides
 #   check   also a C compiler (race detector), Node (linters), Python (guides) and Chromium (browser)
 #   sdk     Node, Python with its modules and Java with its jars, to compile and run generated clients
 # Missing packages are installed with apt, as root or with passwordless sudo. Otherwise the command
@@ -27,6 +27,7 @@ find_missing() {
   [ "$1" != run ] || return 0
   [ "$1" != sdk ] || { find_missing_sdk_tools; return 0; }
   have redis-server || missing+=(redis-server)
+  have pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   have curl || missing+=(curl)
   have jq || missing+=(jq)
   [ "$1" = check ] || return 0

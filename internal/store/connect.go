@@ -66,7 +66,7 @@ func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	defer conn.Release()
 	var encoding string
-	if err := conn.QueryRow(ctx, "SHOW server_encoding").Scan(&encoding); err != nil {
+	if err := conn.QueryRow(ctx, "SHOW server_encoding", pgx.QueryExecModeExec).Scan(&encoding); err != nil {
 		return err
 	}
 	if encoding != "UTF8" {
@@ -79,22 +79,31 @@ func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
 // behind a pooler in transaction mode. Session settings and advisory locks would then affect others
 // or be lost.
 func checkSessions(ctx context.Context, conn *pgxpool.Conn, pool *pgxpool.Pool) error {
-	const backend = "SELECT pg_backend_pid()"
-	var before, other, after int
-	if err := conn.QueryRow(ctx, backend).Scan(&before); err != nil {
+	backend := func(conn interface {
+		QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	},
+	) (pid int, err error) {
+		// Behind a pooler, a prepared statement may exist already.
+		err = conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid)
+		return pid, err
+	}
+	before, err := backend(conn)
+	if err != nil {
 		return err
 	}
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, backend).Scan(&other); err != nil {
+	var other, after int
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) (err error) {
+		if other, err = backend(tx); err != nil {
 			return err
 		}
-		return conn.QueryRow(ctx, backend).Scan(&after)
+		after, err = backend(conn)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	if before == other || before != after {
-		return errors.New("a connection pooler in transaction or statement mode is in between: connect directly, or use session mode (pool_mode=session in pgbouncer)")
+		return errors.New("a connection pooler in transaction mode is in between: connect directly, or use session mode (pool_mode=session in pgbouncer)")
 	}
 	return nil
 }

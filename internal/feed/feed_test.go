@@ -73,13 +73,13 @@ func TestConcurrentMessagesAreComplete(t *testing.T) {
 func TestFeedbackReachesOtherInstances(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, two := c.Instance(), c.Instance()
-	conversation := one.NewConversation(t, c.Caller)
-	sent := c.Send(one, conversation, "Good")
-	watch := c.Watch(two, conversation)
+	first, second := c.Instance(), c.Instance()
+	conversation := first.NewConversation(t, c.Caller)
+	sent := c.Send(first, conversation, "Good")
+	watch := c.Watch(second, conversation)
 	for _, feedback := range []*string{new("like"), nil} {
 		began := time.Now()
-		if _, err := one.Rate(t.Context(), c.Caller, sent.MessageID.String(), feedback); err != nil {
+		if _, err := first.Rate(t.Context(), c.Caller, sent.MessageID.String(), feedback); err != nil {
 			t.Fatal(err)
 		}
 		got := chattest.AwaitEvent(t, watch, chattest.Any[*feed.FeedbackChanged])
@@ -94,20 +94,20 @@ func TestFeedbackReachesOtherInstances(t *testing.T) {
 func TestRedisRestartLosesNothing(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, oneRedis := c.Connected(chattest.Config{})
-	two, twoRedis := c.Connected(chattest.Config{})
+	first, oneRedis := c.Connected(chattest.Config{})
+	second, twoRedis := c.Connected(chattest.Config{})
 	rule, text := chattest.SlowRule(200, 20)
 	c.Script(rule)
-	sent := c.Ask(one)
-	conversation := one.NewConversation(t, c.Caller)
-	watch := c.Watch(two, conversation)
-	remote := c.Resume(two, sent)
+	sent := c.Ask(first)
+	conversation := first.NewConversation(t, c.Caller)
+	watch := c.Watch(second, conversation)
+	remote := c.Resume(second, sent)
 	remote.Next()
 	remote.Next()
 
 	c.Redis.Stop()
 	chattest.Eventually(t, "the outage is noticed", func() bool { return oneRedis.Unavailable() && twoRedis.Unavailable() })
-	during := c.Send(one, conversation, "Meanwhile")
+	during := c.Send(first, conversation, "Meanwhile")
 	chattest.AwaitEvent(t, watch, chattest.Any[*feed.Behind])
 	if missed, err := watch.Since(t.Context(), 0); err != nil || len(missed) != 1 || missed[0].ID != during.MessageID {
 		t.Errorf("Since returned %v, %v, want the message sent during the outage", missed, err)
@@ -124,7 +124,7 @@ func TestRedisRestartLosesNothing(t *testing.T) {
 		t.Errorf("got %d resets, want 0", remote.Resets)
 	}
 	began := time.Now()
-	after := c.Send(one, conversation, "And again")
+	after := c.Send(first, conversation, "And again")
 	chattest.AwaitEvent(t, watch, func(e *feed.MessageStored) bool { return e.Message.ID == after.MessageID })
 	if took := time.Since(began); took > chattest.Soon {
 		t.Errorf("after the outage a message took %v", took)

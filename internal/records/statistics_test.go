@@ -18,13 +18,13 @@ func TestStatisticsByDayAndInTotal(t *testing.T) {
 	// given activity on three days in Taipei, and just outside of them
 	first, second := instant(t, "2025-01-14T16:00:00Z"), instant(t, "2025-01-15T16:00:00Z")
 	after := instant(t, "2025-01-16T16:00:00Z")
-	one := f.newSession(f.bot, first)
-	two := f.newSession(f.bot, after.Add(-time.Microsecond))
+	firstSession := f.newSession(f.bot, first)
+	secondSession := f.newSession(f.bot, after.Add(-time.Microsecond))
 	f.newSession(f.bot, after)
 	f.newSession(f.bot, first.Add(-time.Microsecond))
 	other := f.newSession(f.newBot(), first)
-	f.say(one, first, first.Add(time.Hour), second)
-	f.say(two, after.Add(-time.Microsecond), after)
+	f.say(firstSession, first, first.Add(time.Hour), second)
+	f.say(secondSession, after.Add(-time.Microsecond), after)
 	f.say(other, first)
 	f.say(f.session, first.Add(-time.Microsecond), second.Add(time.Hour)) // of an earlier day's conversation
 	for i := range 20 {

@@ -113,20 +113,20 @@ func TestQueueSurvivesClose(t *testing.T) {
 func TestRepeatFollowsRunOfClosedInstance(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	key := &store.IdempotencyKey{OrganizationID: c.Caller.OrganizationID, UserID: c.Caller.UserID, Scope: "s", Key: "k", Hash: []byte("h")}
 	message := chat.NewMessage{Content: chattest.Question, IdempotencyKey: key}
 	release := c.BlockBots()
-	first, err := one.Complete(t.Context(), c.Caller, "parley", "", message)
+	original, err := first.Complete(t.Context(), c.Caller, "parley", "", message)
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeNow(t, one)
-	if outcome := chattest.AwaitOutcome(t, first.Reply); outcome.Err == nil {
+	closeNow(t, first)
+	if outcome := chattest.AwaitOutcome(t, original.Reply); outcome.Err == nil {
 		t.Fatalf("got outcome %+v, want an error", outcome)
 	}
-	repeat, err := two.Complete(t.Context(), c.Caller, "parley", "", message)
-	if err != nil || !repeat.IsReplayed || *repeat.RunID != *first.RunID {
+	repeat, err := second.Complete(t.Context(), c.Caller, "parley", "", message)
+	if err != nil || !repeat.IsReplayed || *repeat.RunID != *original.RunID {
 		t.Fatalf("repeat returned %+v and %v, want the first run replayed", repeat, err)
 	}
 	release()
@@ -141,24 +141,24 @@ func TestRepeatFollowsRunOfClosedInstance(t *testing.T) {
 func TestRetryOfFailedRunSurvivesClose(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	key := &store.IdempotencyKey{OrganizationID: c.Caller.OrganizationID, UserID: c.Caller.UserID, Scope: "s", Key: "k", Hash: []byte("h")}
 	message := chat.NewMessage{Content: chattest.Question, IdempotencyKey: key}
-	first, err := one.Complete(t.Context(), c.Caller, "parley", "", message)
+	original, err := first.Complete(t.Context(), c.Caller, "parley", "", message)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.WantAnswer(first.Reply)
+	c.WantAnswer(original.Reply)
 	if _, err := c.SQL.Exec(t.Context(), "UPDATE runs SET state = 'failed', finish_reason = 'error', error = 'internal', detail = 'It failed.'"); err != nil {
 		t.Fatal(err)
 	}
 	release := c.BlockBots()
-	retried, err := one.Complete(t.Context(), c.Caller, "parley", "", message)
-	if err != nil || retried.IsReplayed || *retried.RunID == *first.RunID || retried.MessageID != first.MessageID {
-		t.Fatalf("repeat returned %+v and %v, want another run for the question %v", retried, err, first.MessageID)
+	retried, err := first.Complete(t.Context(), c.Caller, "parley", "", message)
+	if err != nil || retried.IsReplayed || *retried.RunID == *original.RunID || retried.MessageID != original.MessageID {
+		t.Fatalf("repeat returned %+v and %v, want another run for the question %v", retried, err, original.MessageID)
 	}
-	closeNow(t, one)
-	repeat, err := two.Complete(t.Context(), c.Caller, "parley", "", message)
+	closeNow(t, first)
+	repeat, err := second.Complete(t.Context(), c.Caller, "parley", "", message)
 	if err != nil || !repeat.IsReplayed || *repeat.RunID != *retried.RunID {
 		t.Fatalf("repeat returned %+v and %v, want the second run", repeat, err)
 	}

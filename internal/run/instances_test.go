@@ -43,15 +43,15 @@ func TestInstancesAnswerEachQuestionOnce(t *testing.T) {
 func TestCancelFromAnotherInstance(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	caller := c.SlowBotUser("Slow", time.Minute)
-	running := c.AskMany(one, caller, 1)[0]
-	queued, err := one.Send(t.Context(), caller, running.ConversationID.String(), chat.NewMessage{Content: "And?"})
+	running := c.AskMany(first, caller, 1)[0]
+	queued, err := first.Send(t.Context(), caller, running.ConversationID.String(), chat.NewMessage{Content: "And?"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, run := range []*uuid.UUID{queued.RunID, running.RunID} {
-		cancelled, err := two.Cancel(t.Context(), caller, run.String(), nil)
+		cancelled, err := second.Cancel(t.Context(), caller, run.String(), nil)
 		if err != nil || cancelled.State != "cancelled" {
 			t.Errorf("Cancel returned %+v, %v, want state cancelled", cancelled, err)
 		}
@@ -91,16 +91,16 @@ func TestAnswerRetriesAfterDatabaseOutage(t *testing.T) {
 func TestReplyGrowsOnAllInstances(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	rule, text := chattest.SlowRule(60, 20)
 	c.Script(rule)
-	begun, err := one.Begin(t.Context(), c.Caller, nil, nil, nil)
+	begun, err := first.Begin(t.Context(), c.Caller, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	conversation := begun.ConversationID.String()
-	watch := c.Watch(two, conversation)
-	sent := c.Send(one, conversation, "Go")
+	watch := c.Watch(second, conversation)
+	sent := c.Send(first, conversation, "Go")
 
 	started := chattest.AwaitEvent(t, watch, chattest.Any[*feed.ReplyStarted])
 	if started.Reply.RunID != *sent.RunID {
@@ -110,13 +110,13 @@ func TestReplyGrowsOnAllInstances(t *testing.T) {
 	for watching.Deltas < 5 {
 		watching.Next()
 	}
-	local := c.Resume(one, sent)
+	local := c.Resume(first, sent)
 	for local.Deltas < 10 {
 		local.Next()
 	}
-	remote := c.Resume(two, sent)
+	remote := c.Resume(second, sent)
 	remote.At, remote.Text = local.At, local.Text
-	late := c.Resume(two, sent)
+	late := c.Resume(second, sent)
 	late.Next()
 	for _, f := range []*chattest.Follower{watching, local, remote, late} {
 		f.WantText(text)
@@ -133,14 +133,14 @@ func TestReplyGrowsOnAllInstances(t *testing.T) {
 func TestOutcomeReachesOtherInstances(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	c.Script(bot.ScriptRule{Match: "fail", Deltas: []string{"x"}, DelayMS: 300, FailAfter: new(0)}, bot.ScriptRule{Deltas: []string{"Brief."}, DelayMS: 300})
 	for _, question := range []string{"brief", "fail"} {
-		sent, err := one.Begin(t.Context(), c.Caller, nil, &chat.NewMessage{Content: question}, nil)
+		sent, err := first.Begin(t.Context(), c.Caller, nil, &chat.NewMessage{Content: question}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		remote, local := c.Resume(two, sent), c.Resume(one, sent)
+		remote, local := c.Resume(second, sent), c.Resume(first, sent)
 		local.Outcome()
 		ended := time.Now()
 		outcome := remote.Outcome()
@@ -153,18 +153,18 @@ func TestOutcomeReachesOtherInstances(t *testing.T) {
 func TestCancelWithRedisIsImmediate(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	c.Script(chattest.StallingRule())
 	for range 3 {
-		running := c.Ask(one)
-		local, remote := c.Resume(one, running), c.Resume(two, running)
+		running := c.Ask(first)
+		local, remote := c.Resume(first, running), c.Resume(second, running)
 		local.Next()
 		remote.Next()
-		queued := c.Send(two, running.ConversationID.String(), "Waits")
-		queuedAtOne := c.Resume(one, queued)
+		queued := c.Send(second, running.ConversationID.String(), "Waits")
+		queuedAtOne := c.Resume(first, queued)
 		for _, sent := range []chat.Sent{queued, running} {
 			began := time.Now()
-			cancelled, err := two.Cancel(t.Context(), c.Caller, sent.RunID.String(), nil)
+			cancelled, err := second.Cancel(t.Context(), c.Caller, sent.RunID.String(), nil)
 			if took := time.Since(began); err != nil || cancelled.State != "cancelled" || took > chattest.Soon {
 				t.Errorf("Cancel returned %+v, %v after %v, want state cancelled", cancelled, err, took)
 			}
@@ -180,19 +180,19 @@ func TestCancelWithRedisIsImmediate(t *testing.T) {
 func TestDeletedConversationEndsRemoteReply(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	c.Script(chattest.StallingRule())
-	sent := c.Ask(one)
-	remote := c.Resume(two, sent)
+	sent := c.Ask(first)
+	remote := c.Resume(second, sent)
 	remote.Next()
-	if err := two.Delete(t.Context(), c.Caller, sent.ConversationID.String()); err != nil {
+	if err := second.Delete(t.Context(), c.Caller, sent.ConversationID.String()); err != nil {
 		t.Fatal(err)
 	}
 	if outcome := remote.Next(); outcome == nil || outcome.Err == nil {
 		t.Errorf("got outcome %+v, want an error", outcome)
 	}
-	awaitNoLiveReplies(t, one)
-	awaitNoLiveReplies(t, two)
+	awaitNoLiveReplies(t, first)
+	awaitNoLiveReplies(t, second)
 }
 
 // If Redis loses the text of a reply in progress, the text is published again. Followers on other instances receive
@@ -200,18 +200,18 @@ func TestDeletedConversationEndsRemoteReply(t *testing.T) {
 func TestTextSurvivesDataLossInRedis(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	rule, text := chattest.SlowRule(150, 20)
 	c.Script(rule)
-	sent := c.Ask(one)
-	remote := c.Resume(two, sent)
+	sent := c.Ask(first)
+	remote := c.Resume(second, sent)
 	for range 4 {
 		for seen := remote.Deltas; remote.Deltas < seen+3; {
 			remote.Next()
 		}
 		c.Redis.Flush()
 	}
-	late := c.Resume(two, sent)
+	late := c.Resume(second, sent)
 	late.WantText(text)
 	remote.WantText(text)
 	if remote.Resets+late.Resets > 0 || remote.Deltas < 20 {
@@ -223,10 +223,10 @@ func TestTextSurvivesDataLossInRedis(t *testing.T) {
 func TestNewAttemptResetsFollowers(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, two, three := c.Instance(), c.Instance(), c.Instance()
+	first, second, third := c.Instance(), c.Instance(), c.Instance()
 	c.Script(chattest.StallingRule())
-	sent := c.Ask(one)
-	remote, local := c.Resume(three, sent), c.Resume(one, sent)
+	sent := c.Ask(first)
+	remote, local := c.Resume(third, sent), c.Resume(first, sent)
 	remote.Next()
 	local.Next()
 	rule, text := chattest.SlowRule(80, 20)
@@ -238,7 +238,7 @@ func TestNewAttemptResetsFollowers(t *testing.T) {
 		_, attempt := c.RunState(*sent.RunID)
 		return attempt == 2
 	})
-	for _, f := range []*chattest.Follower{remote, local, c.Resume(two, sent)} {
+	for _, f := range []*chattest.Follower{remote, local, c.Resume(second, sent)} {
 		f.WantText(text)
 		if f.At.Attempt != 2 {
 			t.Errorf("got the position %v, want attempt 2", f.At)

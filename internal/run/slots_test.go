@@ -139,10 +139,10 @@ func TestConversationsKeepTheirOrder(t *testing.T) {
 func TestInstancesShareTheQueue(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
-	one, two := c.InstanceWith(slotLimits), c.InstanceWith(slotLimits)
+	first, second := c.InstanceWith(slotLimits), c.InstanceWith(slotLimits)
 	busy, other := c.SlowBotUser("Busy", 100*time.Millisecond), c.SlowBotUser("Other", 10*time.Millisecond)
-	c.AskMany(one, busy, 100) // all on one instance
-	c.AskMany(two, other, 10)
+	c.AskMany(first, busy, 100) // all on one instance
+	c.AskMany(second, other, 10)
 	c.AwaitCompleted(110)
 	if total, ofOrganization := c.MaxConcurrent(); total > 8 || ofOrganization > 6 || ofOrganization <= 3 {
 		t.Errorf("%d replies and %d of one organization were concurrent, want at most 8 and 4 to 6", total, ofOrganization)
@@ -150,6 +150,6 @@ func TestInstancesShareTheQueue(t *testing.T) {
 	if n := c.Count("SELECT count(*) FROM message_history WHERE sender = 'bot'"); n != 110 {
 		t.Errorf("%d replies are stored, want 110", n)
 	}
-	awaitNoLiveReplies(t, one)
-	awaitNoLiveReplies(t, two)
+	awaitNoLiveReplies(t, first)
+	awaitNoLiveReplies(t, second)
 }

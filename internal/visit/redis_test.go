@@ -13,15 +13,15 @@ import (
 )
 
 // wantSame fails the test unless two instances have the same messages of a visit.
-func wantSame(t *testing.T, one, two []db.Message) {
+func wantSame(t *testing.T, first, second []db.Message) {
 	t.Helper()
-	if len(one) != len(two) {
-		t.Fatalf("instances have %d and %d messages, want the same", len(one), len(two))
+	if len(first) != len(second) {
+		t.Fatalf("instances have %d and %d messages, want the same", len(first), len(second))
 	}
-	for i := range one {
-		if one[i].ID != two[i].ID || one[i].Seq != two[i].Seq || one[i].Content != two[i].Content || !one[i].CreatedAt.Equal(two[i].CreatedAt) ||
-			(one[i].Metadata == nil) != (two[i].Metadata == nil) || (one[i].Suggestions == nil) != (two[i].Suggestions == nil) {
-			t.Errorf("message %d is %+v and %+v, want the same", i+1, one[i], two[i])
+	for i := range first {
+		if first[i].ID != second[i].ID || first[i].Seq != second[i].Seq || first[i].Content != second[i].Content || !first[i].CreatedAt.Equal(second[i].CreatedAt) ||
+			(first[i].Metadata == nil) != (second[i].Metadata == nil) || (first[i].Suggestions == nil) != (second[i].Suggestions == nil) {
+			t.Errorf("message %d is %+v and %+v, want the same", i+1, first[i], second[i])
 		}
 	}
 }
@@ -29,18 +29,18 @@ func wantSame(t *testing.T, one, two []db.Message) {
 func TestVisitGoesOnAtAllInstances(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, two := c.Instance(), c.Instance()
+	first, second := c.Instance(), c.Instance()
 	rule, text := chattest.SlowRule(40, 20)
 	c.Script(bot.ScriptRule{Match: "nothing", Deltas: []string{"", "x"}, DelayMS: 300, FailAfter: new(1)}, rule)
-	here := one.Visit(t)
-	there := resume(t, two, here)
+	here := first.Visit(t)
+	there := resume(t, second, here)
 	if there.Bot.ID != here.Bot.ID || !there.IsAnonymous {
 		t.Errorf("the resumed visit is %+v", there)
 	}
 	for round := range int64(2) {
-		sender, from, watcher := one, here, there
+		sender, from, watcher := first, here, there
 		if round == 1 {
-			sender, from, watcher = two, there, here
+			sender, from, watcher = second, there, here
 		}
 		began := time.Now()
 		sent := say(t, sender, from, "Go")
@@ -59,8 +59,8 @@ func TestVisitGoesOnAtAllInstances(t *testing.T) {
 		}
 		wantSame(t, awaitMessages(t, here, 2*round+2), awaitMessages(t, there, 2*round+2))
 	}
-	late := resume(t, two, here)
-	say(t, one, here, "nothing")
+	late := resume(t, second, here)
+	say(t, first, here, "nothing")
 	empty := chattest.AwaitEvent(t, late, chattest.Any[*feed.ReplyStarted])
 	if outcome := c.Follow(empty.Reply).Next(); outcome == nil || outcome.Content != "" {
 		t.Errorf("got outcome %+v, want one without text", outcome)
@@ -70,10 +70,10 @@ func TestVisitGoesOnAtAllInstances(t *testing.T) {
 func TestVisitExpiresWhenIdleOnAllInstances(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, _ := c.Connected(chattest.Config{VisitTTL: 5 * time.Second})
-	two, _ := c.Connected(chattest.Config{VisitTTL: 5 * time.Second})
-	idle, busy := one.Visit(t), one.Visit(t)
-	elsewhere := resume(t, two, idle)
+	first, _ := c.Connected(chattest.Config{VisitTTL: 5 * time.Second})
+	second, _ := c.Connected(chattest.Config{VisitTTL: 5 * time.Second})
+	idle, busy := first.Visit(t), first.Visit(t)
+	elsewhere := resume(t, second, idle)
 	poll := time.NewTicker(500 * time.Millisecond)
 	defer poll.Stop()
 	for expired := 0; expired < 2; {
@@ -89,7 +89,7 @@ func TestVisitExpiresWhenIdleOnAllInstances(t *testing.T) {
 		case event := <-busy.Events:
 			t.Fatalf("the busy visit got the event %#v", event)
 		case <-poll.C: // active on the other instance only
-			resumed, err := two.Visits.Watch(t.Context(), new(busy.SessionID.String()), nil)
+			resumed, err := second.Visits.Watch(t.Context(), new(busy.SessionID.String()), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,13 +98,13 @@ func TestVisitExpiresWhenIdleOnAllInstances(t *testing.T) {
 			t.Fatal("timed out waiting until the visit expires")
 		}
 	}
-	for _, d := range []*chattest.Domain{one, two} {
+	for _, d := range []*chattest.Domain{first, second} {
 		for _, id := range []string{idle.SessionID.String(), store.NewID().String()} {
 			_, err := d.Visits.Watch(t.Context(), &id, nil)
 			chattest.WantKind(t, err, apperr.NotFound)
 		}
 	}
-	say(t, one, busy, "In time")
+	say(t, first, busy, "In time")
 	awaitMessages(t, busy, 2)
 }
 
@@ -113,29 +113,29 @@ func TestVisitExpiresWhenIdleOnAllInstances(t *testing.T) {
 func TestVisitSurvivesRedisOutage(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	one, oneRedis := c.Connected(chattest.Config{})
-	two, twoRedis := c.Connected(chattest.Config{})
-	here, quiet := one.Visit(t), one.Visit(t)
-	say(t, one, here, "Before")
+	first, oneRedis := c.Connected(chattest.Config{})
+	second, twoRedis := c.Connected(chattest.Config{})
+	here, quiet := first.Visit(t), first.Visit(t)
+	say(t, first, here, "Before")
 	awaitMessages(t, here, 2)
-	there := resume(t, two, here)
+	there := resume(t, second, here)
 
 	c.Redis.Stop()
 	chattest.Eventually(t, "the outage is noticed", func() bool { return oneRedis.Unavailable() && twoRedis.Unavailable() })
-	say(t, one, here, "Meanwhile")
+	say(t, first, here, "Meanwhile")
 	awaitMessages(t, here, 4)
-	say(t, one, resume(t, one, here), "Still")
+	say(t, first, resume(t, first, here), "Still")
 	awaitMessages(t, here, 6)
-	_, err := two.Visits.Watch(t.Context(), new(quiet.SessionID.String()), nil)
+	_, err := second.Visits.Watch(t.Context(), new(quiet.SessionID.String()), nil)
 	chattest.WantKind(t, err, apperr.NotFound)
-	begun := one.Visit(t)
+	begun := first.Visit(t)
 
 	c.Redis.Start()
 	chattest.Eventually(t, "Redis is back", func() bool { return !oneRedis.Unavailable() && !twoRedis.Unavailable() })
 	wantSame(t, awaitMessages(t, here, 6), awaitMessages(t, there, 6))
 	for _, watch := range []*feed.Watch{quiet, begun} {
 		chattest.Eventually(t, "the visit is written back", func() bool {
-			resumed, err := two.Visits.Watch(t.Context(), new(watch.SessionID.String()), nil)
+			resumed, err := second.Visits.Watch(t.Context(), new(watch.SessionID.String()), nil)
 			if err == nil {
 				resumed.Close()
 			}
@@ -143,8 +143,8 @@ func TestVisitSurvivesRedisOutage(t *testing.T) {
 		})
 	}
 	c.Redis.Flush()
-	say(t, one, here, "After")
-	if got := say(t, two, there, "And there"); got.Seq < 8 {
+	say(t, first, here, "After")
+	if got := say(t, second, there, "And there"); got.Seq < 8 {
 		t.Errorf("the message has seq %d, want at least 8", got.Seq)
 	}
 	wantSame(t, awaitMessages(t, here, 10), awaitMessages(t, there, 10))

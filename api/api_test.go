@@ -57,7 +57,7 @@ func encode(t *testing.T, document any) string {
 	return string(written)
 }
 
-// load parses the document without merging its compositions, as client generators do.
+// load parses the document without merging its allOf compositions, as client generators do.
 func load(t *testing.T) *openapi3.T {
 	t.Helper()
 	document, err := openapi3.NewLoader().LoadFromData(api.YAML)

@@ -37,8 +37,8 @@ type asyncapi struct {
 	}
 }
 
-// The AsyncAPI document has the version of the OpenAPI document and references its schemas: that of
-// the client's frame, and those of the server's frames under the names of their types.
+// The AsyncAPI document has the version of the OpenAPI document. It references the OpenAPI schemas of the client's
+// frame, and of the server's frames under the names of their types.
 func TestAsyncAPIReferencesOpenAPISchemas(t *testing.T) {
 	t.Parallel()
 	written, err := os.ReadFile("asyncapi.yaml")

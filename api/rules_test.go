@@ -41,7 +41,7 @@ func TestDocumentFollowsRules(t *testing.T) {
 
 func TestRulesDetectMutations(t *testing.T) {
 	t.Parallel()
-	written, err := api.JSON() // Parsed faster than YAML, and once per subtest, because each changes its copy.
+	written, err := api.JSON() // parsed from JSON, which is faster than YAML, and once per subtest, because each changes its copy
 	if err != nil {
 		t.Fatal(err)
 	}

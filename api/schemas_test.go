@@ -137,7 +137,7 @@ func schemaRules() []rule {
 			name: "time properties have the format date-time",
 			check: eachInline(func(where string, s *openapi3.Schema, report reportFunc) {
 				for name, property := range s.Properties {
-					if timeName.MatchString(name) && property.Value.Format != "date-time" && !property.Value.Type.Is("integer") { // OpenAI has Unix times
+					if timeName.MatchString(name) && property.Value.Format != "date-time" && !property.Value.Type.Is("integer") { // OpenAI's API has Unix times
 						report(where+"."+name, "does not have the format date-time")
 					}
 				}

@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// Questions for the run's scripted chatbot. The first of these that a question contains selects the
-// reply.
+// Questions for the run's scripted chatbot. The first one that is contained in a message selects the reply.
 const (
-	askPaced    = "conformance paced"  // slowly, in many pieces
+	askPaced    = "conformance paced"  // slowly, in many deltas
 	askBrief    = "conformance brief"  // immediately, with suggestions
 	askLong     = "conformance long"   // for ten seconds
-	askFailure  = "conformance fail"   // two pieces, then an error
-	askSilence  = "conformance silent" // one piece, then nothing for a minute
-	askAnything = "conformance"        // in one piece
+	askFailure  = "conformance fail"   // two deltas, then an error
+	askSilence  = "conformance silent" // one delta, then nothing for a minute
+	askAnything = "conformance"        // in one delta
 )
 
 // Timing of the paced reply.
@@ -33,10 +32,10 @@ var (
 	longText  = strings.Join(longDeltas, "")
 )
 
-// plainText is the reply to any other question.
+// plainText is the reply to all other questions.
 const plainText = "Noted."
 
-// script is the script of the run's chatbots.
+// script is the script of the chatbots that the run creates.
 var script = object{"rules": []object{
 	{"match": askPaced, "deltas": pacedDeltas, "delayMs": pacedInterval.Milliseconds()},
 	{"match": askBrief, "deltas": briefDeltas, "suggestions": []object{{"text": "And then?"}}},

@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-// checker runs one check. Like a testing.T it collects failures, and fatalf and skipf end the check
-// from any depth of calls. It belongs to the goroutine that runs the check.
+// checker runs one check. Like a testing.T, it collects failures, and fatalf and skipf end the check at any call
+// depth. It belongs to the goroutine that runs the check.
 type checker struct {
 	*runner
 
-	ctx   context.Context //nolint:containedctx // ends with the check and closes all that it opened
-	index int             // selects the user of the check, whose rate limits it uses
-	user  client          // an ordinary user, with the scope chat alone if it is the run's own
+	ctx   context.Context //nolint:containedctx // ends with the check, and closes all connections of the check
+	index int             // selects the user of the check, and thereby the rate limits
+	user  client          // a user without staff scopes; it has only the scope chat if the run created it
 
 	failures []string
 	skipped  string
 	cleanups []func()
 }
 
-// run runs a check in a goroutine of its own, so that runtime.Goexit can end it.
+// run runs a check in a separate goroutine, so that runtime.Goexit can end it.
 func (r *runner) run(ctx context.Context, index int, c check) Result {
 	began := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
@@ -55,8 +55,8 @@ func (r *runner) run(ctx context.Context, index int, c check) Result {
 	return result
 }
 
-// do calls a function that may call fatalf or skipf, and returns when it has ended. A panic becomes
-// a failure: no response may end the run.
+// do calls a function that may call fatalf or skipf, and returns when it has ended. A panic is recorded as a failure:
+// no response may end the run.
 func (t *checker) do(fn func()) {
 	done := make(chan struct{})
 	go func() {
@@ -87,8 +87,8 @@ func (t *checker) errorf(format string, args ...any) {
 	t.failures = append(t.failures, truncate(fmt.Sprintf(format, args...), 600))
 }
 
-// readable returns JSON in place of a map or of a list of values of any type, and anything else as it
-// is: maps that fmt prints cannot be compared with what was on the wire.
+// readable returns maps, and lists of any values, as JSON, and other values unchanged. JSON can be compared with the
+// response.
 func readable(arg any) any {
 	kind := reflect.TypeOf(arg)
 	if kind == nil {
@@ -102,8 +102,8 @@ func readable(arg any) any {
 	return arg
 }
 
-// fatalf records a failure and ends the check. A check whose time is over is not a failure of the
-// deployment: it is skipped.
+// fatalf records a failure and ends the check. If the time of the run is over, the check is skipped instead: that is
+// not a failure of the deployment.
 func (t *checker) fatalf(format string, args ...any) {
 	if t.ctx.Err() != nil {
 		t.skipf("%v", context.Cause(t.ctx))

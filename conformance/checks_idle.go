@@ -14,11 +14,11 @@ func idleChecks() []check {
 }
 
 const (
-	// keepAliveInterval is how often a silent stream sends a comment line.
+	// keepAliveInterval is the interval of comment lines in a silent stream.
 	keepAliveInterval = 15 * time.Second
 	// streamIdleTime is long enough for one comment line.
 	streamIdleTime = keepAliveInterval + 5*time.Second
-	// keepAliveSlack is how late a comment line or a ping may arrive.
+	// keepAliveSlack is the accepted delay of a comment line or a ping.
 	keepAliveSlack = 3 * time.Second
 	// maxPingInterval is the longest ping interval that the check waits for.
 	maxPingInterval = time.Minute

@@ -19,7 +19,7 @@ var (
 	rateLimitPolicy = regexp.MustCompile(`^"(\w+)";q=(\d+);w=60$`)
 )
 
-// limitOf returns the client's limit of requests per minute for a class. 0 means unlimited.
+// limitOf returns the client's limit of requests per minute in a class. 0 means unlimited.
 func (c client) limitOf(class string) int {
 	for _, limit := range c.getJSON("/api/me/").list("rateLimits") {
 		if limit.str("class") == class {
@@ -51,13 +51,13 @@ func checkLimitHeaders(t *checker) {
 
 // checkLimitExceeded exhausts the limit of a user that no other check uses.
 func checkLimitExceeded(t *checker) {
-	const maxLimit = 200 // larger limits are not exhausted
+	const maxLimit = 200 // larger limits would take too long to exhaust
 	limited := client{t, t.limitsKey}
 	limit := limited.limitOf("list")
 	if limit == 0 || limit > maxLimit {
 		t.skipf("the limit is %d per minute (PARLEY_RATE_LIMITS); the check exhausts limits up to %d", limit, maxLimit)
 	}
-	for range 2*limit + 1 { // a minute may end in between
+	for range 2*limit + 1 { // the minute may end during the check
 		got := limited.get("/api/conversations?limit=1", expectLimit)
 		if got.status == http.StatusOK {
 			continue

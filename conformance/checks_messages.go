@@ -98,7 +98,7 @@ func checkAgent(t *checker) {
 	if !t.hasScope("agent") {
 		return
 	}
-	t.otherUser() // without users of the run the conversation would be the agent's own
+	t.otherUser() // without users of the run, the conversation would belong to the agent
 	t.owner().send(id, "from the staff")
 	sent := t.owner().create("/api/messages/", object{"conversation": id, "content": "outgoing", "type": "outgoing"})
 	t.require(sent.str("type") == "outgoing", "the message is %v", sent)

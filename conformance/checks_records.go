@@ -28,7 +28,7 @@ func recordChecks() []check {
 	}
 }
 
-// The chatbot with records has three exchanges of one conversation, and one that fails.
+// The chatbot with records has three exchanges in one conversation, and a failed one.
 var recordedQuestions = []string{askAnything, askBrief, askAnything + " 退票 100%"}
 
 const recordedCount = 4
@@ -36,16 +36,16 @@ const recordedCount = 4
 // recorded is a chatbot with records.
 type recorded struct {
 	bot string
-	// isOwn means that the run created the chatbot with recordedCount records. Otherwise it is one of
-	// the deployment, whose records may increase while a check runs.
+	// isOwn means that the run created the chatbot, with recordedCount records. Otherwise the chatbot belongs to the
+	// deployment, and its number of records may increase during a check.
 	isOwn bool
 }
 
-// maxExported bounds the records of a chatbot of the deployment whose exports are checked.
+// maxExported is the maximum number of records for which exports of the deployment's chatbot are checked.
 const maxExported = 10_000
 
-// recorded returns a chatbot with records: the run's own, which the first check that needs it creates,
-// or else the configured one of the deployment.
+// recorded returns a chatbot with records. It is the run's own, created by the first check that needs it, or the
+// configured one of the deployment.
 func (t *checker) recorded() recorded {
 	if !t.isScripted {
 		existing := recorded{bot: t.config.Chatbot}
@@ -73,14 +73,14 @@ func (t *checker) recorded() recorded {
 	return recorded{t.recordsBot, true}
 }
 
-// expectAsMany fails the check unless something has as many records as the list, which had so many
-// before and may have more by now.
+// expectAsMany fails the check unless the count equals that of the list. count was read before and may have increased
+// since.
 func (t *checker) expectAsMany(of recorded, what string, n, before int) {
 	_, now := t.records(of.bot, "")
 	t.require(before <= n && n <= now, "%s has %d records, the list %d before and %d after it", what, n, before, now)
 }
 
-// days returns query parameters for a range of three days around now, which tolerates clock skew.
+// days returns query parameters for the three days around now, which tolerates clock skew.
 func days() string {
 	day := func(offset int) string { return time.Now().UTC().AddDate(0, 0, offset).Format(time.DateOnly) }
 	return "?startDate=" + day(-1) + "&endDate=" + day(1)

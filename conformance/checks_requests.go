@@ -98,7 +98,7 @@ func checkMediaType(t *checker) {
 
 const mebibyte = 1 << 20
 
-// paddedMessage returns the body of a message that an unknown field fills up to a size in bytes.
+// paddedMessage returns the body of a message with a given size in bytes. An unknown field fills it up.
 func paddedMessage(size int) string {
 	const frame = `{"content":"small","padding":"%s"}`
 	return fmt.Sprintf(frame, strings.Repeat("x", size-len(frame)+len("%s")))
@@ -126,7 +126,7 @@ func checkUnknownFields(t *checker) {
 }
 
 func checkHeaders(t *checker) {
-	// An error about an invalid header shows that the header arrived.
+	// An error about an invalid header proves that the header arrived.
 	t.user.post("/api/conversations/batch", object{"operations": []object{{"action": "archive", "conversation_id": "nothing"}}}, header("Idempotency-Key", strings.Repeat("k", 256))).expectProblem("invalid_request")
 	t.user.get("/api/runs/019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03/events/", header("Last-Event-ID", "nonsense")).expectProblem("invalid_request")
 	t.user.create("/api/conversations/"+t.user.startWithoutBot()+"/messages", `{"content":"x"}`, header("Content-Type", "application/json; charset=utf-8"))

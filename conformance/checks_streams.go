@@ -22,7 +22,7 @@ var eventID = regexp.MustCompile(`^[1-9]\d*\.(0|[1-9]\d*)$`)
 func checkStreamFormat(t *checker) {
 	stream := t.user.streamCompletion(askBrief, "")
 	t.require(stream.header.Get("Cache-Control") == "no-store", "a stream has Cache-Control %q, want no-store", stream.header.Get("Cache-Control"))
-	// nginx, which the header is for, removes it.
+	// nginx removes this header, which is meant for it.
 	buffering := stream.header.Get("X-Accel-Buffering")
 	t.require(buffering == "no" || buffering == "", "a stream has X-Accel-Buffering %q, want no", buffering)
 	events := stream.readAll()
@@ -37,8 +37,8 @@ func checkStreamFormat(t *checker) {
 	t.user.expectReply(last.str("conversationId"), textOf(events))
 }
 
-// checkNotBuffered measures when events arrive. On a busy machine one may be late or arrive with the next;
-// a buffering proxy delays all of them.
+// checkNotBuffered measures when events arrive. On a busy machine, an event may be late or arrive together with the
+// next one. A buffering proxy delays all events.
 func checkNotBuffered(t *checker) {
 	asked := time.Now()
 	events := t.user.streamCompletion(askPaced, "").readAll()

@@ -37,7 +37,7 @@ func containsID(objects []object, id string) bool {
 	return slices.ContainsFunc(objects, func(o object) bool { return o.str("id") == id })
 }
 
-// client sends the requests of one principal within a check. A client without a key is anonymous.
+// client sends requests within a check, as one caller. A client without a key is anonymous.
 type client struct {
 	t   *checker
 	key string
@@ -49,7 +49,7 @@ type option func(*request)
 type request struct {
 	*http.Request
 
-	expectsLimit bool // do not wait after a 429
+	expectsLimit bool // return a 429 instead of waiting
 }
 
 func header(name, value string) option { return func(r *request) { r.Header.Set(name, value) } }
@@ -58,7 +58,7 @@ func without(name string) option { return func(r *request) { r.Header.Del(name) 
 
 func expectLimit(r *request) { r.expectsLimit = true }
 
-// response is a response that was read.
+// response is a response whose body was read.
 type response struct {
 	t       *checker
 	request string // method and path
@@ -68,16 +68,16 @@ type response struct {
 }
 
 const (
-	// callTimeout bounds a call whose response is not a stream.
+	// callTimeout bounds calls, except for streams.
 	callTimeout = 30 * time.Second
-	// maxLimitWaits bounds how often a call waits for a rate limit.
+	// maxLimitWaits is how often a call waits for a rate limit.
 	maxLimitWaits = 3
-	// maxLimitWait bounds each wait: the limits are per minute.
+	// maxLimitWait bounds each wait. The limits are per minute.
 	maxLimitWait = 61 * time.Second
 )
 
-// call sends a request and reads the response. A string is sent as it is, any other body as JSON.
-// After a 429 it waits and sends again, so that the run works under any rate limit.
+// call sends a request and reads the response. A string is sent unchanged, any other body as JSON. After a 429 it
+// waits and repeats the request, so that the run works with any rate limit.
 func (c client) call(method, path string, body any, options ...option) response {
 	for waits := 0; ; waits++ {
 		got, expectsLimit := c.callOnce(method, path, body, options)
@@ -112,7 +112,7 @@ func (c client) getJSON(path string, options ...option) object {
 	return c.get(path, options...).json(http.StatusOK)
 }
 
-// create sends a POST that must create something.
+// create sends a POST that must create a resource.
 func (c client) create(path string, body any, options ...option) object {
 	return c.post(path, body, options...).json(http.StatusCreated)
 }
@@ -158,7 +158,7 @@ func (c client) newRequest(ctx context.Context, method, path string, body any, o
 	}
 	address := c.t.config.BaseURL + path
 	if strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://") {
-		address = path // an address that the deployment returned
+		address = path // a URL that the deployment returned
 	}
 	base, err := http.NewRequestWithContext(ctx, method, address, content)
 	if err != nil {
@@ -206,9 +206,9 @@ var problemStatus = map[string]int{
 	"upstream_failed": http.StatusBadGateway,
 }
 
-// expectProblem fails the check unless the response is the problem with a code, and returns the
-// problem document. Of a response that is not a problem document only the status is verified;
-// responses/problem reports the rest.
+// expectProblem fails the check unless the response is a problem with the code, and returns the problem document. If
+// the response is not a problem document, only the status is checked; the check responses/problem reports other
+// violations.
 func (r response) expectProblem(code string) object {
 	r.expectStatus(problemStatus[code])
 	problem := r.object()
@@ -233,7 +233,7 @@ func (r response) excerpt() string {
 	return truncate(fmt.Sprintf("%q", truncate(string(r.body), 200)), 260)
 }
 
-// withoutURL removes the address from an error; the caller names it.
+// withoutURL removes the URL from an error. The caller names it instead.
 func withoutURL(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner
@@ -241,7 +241,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// newHTTPClient returns a client that returns redirects and compressed bodies as they are.
+// newHTTPClient returns a client that does not follow redirects and does not decompress bodies.
 func newHTTPClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableCompression = true

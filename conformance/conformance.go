@@ -28,17 +28,17 @@ type Config struct {
 	BaseURL string
 	// Key is an API key. Checks for which it lacks a scope are skipped.
 	Key string
-	// Chatbot is the id or slug of the chatbot whose records are checked if the key cannot create one.
-	// Empty means DefaultChatbot.
+	// Chatbot is the ID or slug of the chatbot whose records are checked if the key cannot create a chatbot. Empty
+	// means DefaultChatbot.
 	Chatbot string
 	// Origin is the origin of a web page that may read responses. Empty means DefaultOrigin.
 	Origin string
-	// Only selects checks by name. Nil means all.
+	// Only selects checks by name. Nil selects all.
 	Only *regexp.Regexp
 	// Timeout bounds the whole run. Zero means DefaultTimeout.
 	Timeout time.Duration
-	// IdleTime is how long a stream and a socket are left silent, to find out whether a proxy cuts
-	// idle connections. Zero means long enough for one keep-alive.
+	// IdleTime is how long a stream and a socket are left idle, to detect proxies that close idle connections. Zero
+	// means long enough for one keep-alive.
 	IdleTime time.Duration
 }
 
@@ -78,12 +78,12 @@ type Result struct {
 type Report struct {
 	Began   time.Time
 	Results []Result
-	// NotDeleted lists what the run created and could not delete.
+	// NotDeleted lists the resources that the run created and could not delete.
 	NotDeleted []string
 	Duration   time.Duration
 }
 
-// Count returns how many checks had an outcome.
+// Count returns the number of checks with an outcome.
 func (r Report) Count(outcome Outcome) int {
 	n := 0
 	for _, result := range r.Results {
@@ -150,24 +150,24 @@ func Run(ctx context.Context, config Config, report func(Result)) (result Report
 type check struct {
 	Check
 
-	// scope is the scope that the key needs, besides those for conversations; empty means none.
+	// scope is the scope that the key needs in addition to those for conversations; empty means none.
 	scope string
 	// isForAnyKey marks a check that needs no scope for conversations.
 	isForAnyKey bool
 	// isSlow marks a check that waits for a long time.
 	isSlow bool
-	// isScripted marks a check that needs a chatbot that follows script.
+	// isScripted marks a check that needs a chatbot with the run's script.
 	isScripted bool
 	run        func(*checker)
 }
 
-// checks returns all checks in order. Those that report on all responses come last.
+// checks returns all checks in order. Checks that report on all responses come last.
 func checks() []check {
 	return slices.Concat(documentChecks(), keyChecks(), requestChecks(), pathChecks(), conversationChecks(), messageChecks(), tenancyChecks(),
 		limitChecks(), idempotencyChecks(), completionChecks(), streamChecks(), openAIChecks(), recordChecks(), resourceChecks(), socketChecks(), idleChecks(), responseChecks())
 }
 
-// named returns a check without further needs.
+// named returns a check without special requirements.
 func named(name, rule string, run func(*checker)) check {
 	return check{Check: Check{name, rule}, run: run}
 }
@@ -182,7 +182,7 @@ func withScope(scope, name, rule string, run func(*checker)) check {
 	return check{Check: Check{name, rule}, scope: scope, run: run}
 }
 
-// ofRecords returns a check of records, for which a key with the scope records:read is enough.
+// ofRecords returns a check of records. A key with only the scope records:read can run it.
 func ofRecords(name, rule string, run func(*checker)) check {
 	return check{Check: Check{name, rule}, scope: "records:read", isForAnyKey: true, run: run}
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// WriteJUnit writes a report as JUnit XML, which CI systems read. If the run could not be completed,
-// incomplete is the reason: a test case of its own, with an error.
+// WriteJUnit writes a report as JUnit XML, which CI systems read. If the run could not be completed, incomplete is
+// the reason. It is reported as an additional test case with an error.
 func WriteJUnit(w io.Writer, baseURL string, report Report, incomplete error) error {
 	type message struct {
 		Text string `xml:"message,attr"`

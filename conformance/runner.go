@@ -12,38 +12,38 @@ import (
 	"time"
 )
 
-// runner is one run against a deployment: what it found out and created, shared by all checks. Its
-// unguarded fields do not change after prepare.
+// runner is one run against a deployment. All checks share it. It holds what is known about the deployment, and the
+// created resources. Its unguarded fields do not change after prepare.
 type runner struct {
 	config    Config
 	http      *http.Client
 	validator *validator
 	scheme    string   // of the Authorization header
 	scopes    []string // of the key
-	runID     string   // part of the names of what the run creates
+	runID     string   // part of the names of all created resources
 
-	userKeys   []string // of the run's own users; empty: the checks use the given key
+	userKeys   []string // of the users that the run created; empty: the checks use the given key
 	limitsKey  string   // of a user whose rate limits may be exhausted
-	bot, slug  string   // of the chatbot that checks converse with; the slug is empty if it is not the run's own
-	isScripted bool     // the chatbot is the run's own and follows script
+	bot, slug  string   // of the chatbot for conversations; the slug is empty if the run did not create it
+	isScripted bool     // the run created the chatbot, which follows script
 
 	mu        sync.Mutex
-	resources []resource // created by the run, in order
+	resources []resource // the created resources, in order
 
 	recordsMu  sync.Mutex
-	recordsBot string // a chatbot with records, once a check needed one
+	recordsBot string // a chatbot with records, if a check has needed one
 }
 
-// resource is something to delete at the end.
+// resource is a resource to delete at the end of the run.
 type resource struct {
 	description, path string
 }
 
-// runUsers is how many users a run creates if the key allows it. That spreads its messages and lists
-// so that they fit the default rate limits.
+// runUsers is the number of users that a run creates if the key allows it. With several users, the requests stay
+// below the default rate limits.
 const runUsers = 4
 
-// newRunner finds out whether the deployment can be checked and what the key may do.
+// newRunner reads the document and the scopes of the key. It returns an error if the deployment cannot be checked.
 func newRunner(ctx context.Context, config Config) (*runner, error) {
 	v, err := newValidator(config.BaseURL)
 	if err != nil {
@@ -53,7 +53,7 @@ func newRunner(ctx context.Context, config Config) (*runner, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	r.validator.document = r.fetchDocument(ctx)
-	for _, r.scheme = range []string{"Api-Key", "Bearer"} { // a proxy may know only the second
+	for _, r.scheme = range []string{"Api-Key", "Bearer"} { // a proxy may forward only the second path
 		me, status, err := r.fetchMe(ctx)
 		if err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func newRunner(ctx context.Context, config Config) (*runner, error) {
 	return nil, errors.New("GET /api/me/: status 401: the key is not valid, or a proxy drops the Authorization header")
 }
 
-// fetchMe returns whose key it is and its scopes.
+// fetchMe returns the user and the scopes of the key.
 func (r *runner) fetchMe(ctx context.Context) (me object, status int, err error) {
 	err = r.attempt(ctx, func(t *checker) {
 		got := t.owner().get("/api/me/")
@@ -84,7 +84,7 @@ func (r *runner) fetchMe(ctx context.Context) (me object, status int, err error)
 	return me, status, err
 }
 
-// attempt calls a function with the helpers of a check, outside of one, and returns its first failure.
+// attempt calls a function with the helpers of a check, outside of any check, and returns its first failure.
 func (r *runner) attempt(ctx context.Context, fn func(*checker)) error {
 	t := &checker{runner: r, ctx: ctx}
 	t.do(func() { fn(t) })
@@ -97,7 +97,7 @@ func (r *runner) attempt(ctx context.Context, fn func(*checker)) error {
 	return nil
 }
 
-// canConverse reports whether the key may have conversations.
+// canConverse reports whether the key permits conversations.
 func (r *runner) canConverse() bool { return r.hasScope("chat") || r.hasScope("agent") }
 
 // hasScope reports whether the key has a scope.
@@ -105,7 +105,7 @@ func (r *runner) hasScope(scope string) bool {
 	return slices.Contains(r.scopes, scope) || slices.Contains(r.scopes, "admin")
 }
 
-// prepare creates what all checks share, as far as the key allows: a scripted chatbot and users.
+// prepare creates the resources that all checks share, as far as the key permits: a scripted chatbot and users.
 func (r *runner) prepare(ctx context.Context) error {
 	if !r.canConverse() {
 		return nil
@@ -128,12 +128,11 @@ func (r *runner) prepare(ctx context.Context) error {
 	})
 }
 
-// maxRuns bounds how many runs can check a deployment at a time.
+// maxRuns bounds the number of concurrent runs against a deployment.
 const maxRuns = 100
 
-// claimSlug creates the run's chatbot under a slug that no concurrent run has. The names of the run's
-// users begin with the slug: users cannot be deleted, so later runs must reuse them, and concurrent
-// runs must not share them.
+// claimSlug creates the run's chatbot under a slug that no concurrent run uses. The names of the run's users begin
+// with the slug. Users cannot be deleted, so later runs must reuse them, and concurrent runs must not share them.
 func (t *checker) claimSlug() string {
 	for i := range maxRuns {
 		slug := fmt.Sprintf("parley-conformance-%d", i+1)
@@ -176,13 +175,14 @@ func (t *checker) createWebChat() object {
 	return webChat
 }
 
-// deleteContactLater deletes at the end the contact that a user becomes by starting a conversation.
+// deleteContactLater deletes the contact of a user at the end of the run. The contact is created when the user starts
+// a conversation.
 func (t *checker) deleteContactLater(user client) {
 	contact := user.getJSON("/api/conversations/" + user.start() + "/").obj("contact")
 	t.deleteLater("the contact "+contact.str("name"), "/api/contacts/"+contact.str("id")+"/")
 }
 
-// deleteLater deletes something at the end of the run.
+// deleteLater deletes a resource at the end of the run.
 func (r *runner) deleteLater(description, path string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -191,7 +191,7 @@ func (r *runner) deleteLater(description, path string) {
 
 const cleanUpTimeout = 30 * time.Second
 
-// cleanUp deletes what the run created, newest first, and returns what it could not delete.
+// cleanUp deletes the created resources, newest first, and returns those that it could not delete.
 func (r *runner) cleanUp(ctx context.Context) (notDeleted []string) {
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
 	defer cancel()
@@ -200,7 +200,7 @@ func (r *runner) cleanUp(ctx context.Context) (notDeleted []string) {
 	for _, created := range slices.Backward(r.resources) {
 		err := r.attempt(ctx, func(t *checker) {
 			got := t.owner().call(http.MethodDelete, created.path, nil)
-			if got.status == http.StatusBadGateway { // the proxy lost its connection; a repeated DELETE is safe
+			if got.status == http.StatusBadGateway { // the proxy lost its connection; repeating a DELETE is safe
 				got = t.owner().call(http.MethodDelete, created.path, nil)
 			}
 			t.require(got.status == http.StatusNoContent || got.status == http.StatusNotFound, "%s: status %d: %s", got.request, got.status, got.excerpt())
@@ -213,10 +213,10 @@ func (r *runner) cleanUp(ctx context.Context) (notDeleted []string) {
 	return notDeleted
 }
 
-// owner is the client with the given key.
+// owner returns the client with the given key.
 func (t *checker) owner() client { return client{t, t.config.Key} }
 
-// userAt is the client of one of the run's users, or of the owner if the run has none.
+// userAt returns the client of one of the run's users, or of the owner if the run has no users.
 func (t *checker) userAt(index int) client {
 	if len(t.userKeys) == 0 {
 		return t.owner()
@@ -224,7 +224,7 @@ func (t *checker) userAt(index int) client {
 	return client{t, t.userKeys[index%len(t.userKeys)]}
 }
 
-// otherUser is the client of a second user.
+// otherUser returns the client of a second user.
 func (t *checker) otherUser() client {
 	if len(t.userKeys) == 0 {
 		t.skipf("the check needs a second user, and the key without the scope admin cannot create one")
@@ -232,10 +232,10 @@ func (t *checker) otherUser() client {
 	return t.userAt(t.index + 1)
 }
 
-// anonymous is a client without a key.
+// anonymous returns a client without a key.
 func (t *checker) anonymous() client { return client{t: t} }
 
-// needScript skips the check if the chatbot does not follow script.
+// needScript skips the check unless the chatbot follows script.
 func (t *checker) needScript() {
 	if !t.isScripted {
 		t.skipf("the check needs a scripted chatbot, and the key without the scope manage cannot create one")

@@ -19,7 +19,7 @@ type socket struct {
 	t      *checker
 	conn   *websocket.Conn
 	frames chan object // closed at the end
-	err    error       // why it ended; read it after frames is closed
+	err    error       // the cause of the end; valid after frames is closed
 	pings  atomic.Int64
 
 	sent  map[string]any // the messages sent, by client_message_id
@@ -27,9 +27,9 @@ type socket struct {
 }
 
 const (
-	// frameTimeout is how long an expected frame may take.
+	// frameTimeout is the maximum wait for an expected frame.
 	frameTimeout = 15 * time.Second
-	// maxQueuedFrames bounds the frames that no check has read yet.
+	// maxQueuedFrames bounds the frames that the check has not read yet.
 	maxQueuedFrames = 1000
 	// maxFrameBytes bounds a frame of the server.
 	maxFrameBytes = 16 << 20
@@ -187,12 +187,12 @@ func (s *socket) expectMessages(first int, want ...string) {
 	}
 }
 
-// sendFrame sends a frame: a string as it is, anything else as JSON.
+// sendFrame sends a string unchanged, and anything else as JSON.
 func (s *socket) sendFrame(frame any) {
 	text, isText := frame.(string)
 	data := []byte(text)
 	if !isText {
-		data, _ = json.Marshal(frame) // the checks' own objects
+		data, _ = json.Marshal(frame) // the check's own values can be encoded
 	}
 	ctx, cancel := context.WithTimeout(s.t.ctx, frameTimeout)
 	defer cancel()

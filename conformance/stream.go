@@ -16,7 +16,7 @@ import (
 type event struct {
 	id     string
 	data   object
-	fields []string // the names of its lines, in order
+	fields []string // the field names of its lines, in order
 	at     time.Time
 }
 
@@ -27,12 +27,12 @@ type eventStream struct {
 	header   http.Header
 	body     io.ReadCloser
 	lines    *bufio.Reader
-	silence  *time.Timer // cancels the request when nothing arrives for limit
+	silence  *time.Timer // cancels the request if nothing arrives within limit
 	limit    time.Duration
-	comments []time.Time // arrivals of comment lines
+	comments []time.Time // the arrival times of comment lines
 }
 
-// streamTimeout is how long a stream that should not be silent may be.
+// streamTimeout is the maximum silence of a stream that should be active.
 const streamTimeout = 20 * time.Second
 
 // stream sends a request whose response is an event stream.
@@ -51,7 +51,7 @@ func (c client) stream(method, path string, body any, options ...option) *eventS
 		if got.status == http.StatusOK && kind == "text/event-stream" {
 			return &eventStream{t: c.t, request: got.request, header: got.header, body: received.Body, lines: bufio.NewReader(received.Body), silence: silence, limit: streamTimeout}
 		}
-		got.body, _ = io.ReadAll(io.LimitReader(received.Body, 1<<20)) // for the message
+		got.body, _ = io.ReadAll(io.LimitReader(received.Body, 1<<20)) // for the failure message
 		received.Body.Close()
 		cancel()
 		c.t.validator.check(sent.Request, got)

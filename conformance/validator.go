@@ -17,11 +17,11 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 )
 
-// validator validates every response of the run against rules that hold for all, whatever check sent
-// the request. The checks at the end report what it found. It is safe for concurrent use.
+// validator validates every response of the run against the rules for all responses, whatever check sent the request.
+// The checks at the end report the violations. It is safe for concurrent use.
 type validator struct {
 	document *document
-	basePath string // of the deployment's address
+	basePath string // of the deployment's URL
 
 	mu        sync.Mutex
 	responses int
@@ -43,7 +43,7 @@ func newValidator(baseURL string) (*validator, error) {
 	return &validator{basePath: address.EscapedPath(), faults: map[string][]string{}}, nil
 }
 
-// fetchDocument returns the document, or nil if it cannot be read, which a check reports.
+// fetchDocument returns the document, or nil if it cannot be read. A check reports that failure.
 func (r *runner) fetchDocument(ctx context.Context) *document {
 	var fetched *document
 	_ = r.attempt(ctx, func(t *checker) {
@@ -51,7 +51,7 @@ func (r *runner) fetchDocument(ctx context.Context) *document {
 		if err != nil {
 			return
 		}
-		parsed.Servers = openapi3.Servers{{URL: "/"}} // responses are validated whatever proxies call the server
+		parsed.Servers = openapi3.Servers{{URL: "/"}} // validate responses under any server URL, because proxies may change it
 		if router, err := gorillamux.NewRouter(parsed); err == nil {
 			fetched = &document{parsed, router}
 		}
@@ -59,7 +59,7 @@ func (r *runner) fetchDocument(ctx context.Context) *document {
 	return fetched
 }
 
-// The checks that report what the validator found.
+// The checks that report the violations.
 const (
 	checkRedirects  = "responses/no-redirect"
 	checkRequestIDs = "responses/request-id"
@@ -81,7 +81,7 @@ func responseChecks() []check {
 	}
 }
 
-// report fails a check with the faults that were found.
+// report fails a check with its violations.
 func (v *validator) report(t *checker, name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -112,7 +112,7 @@ func (v *validator) check(request *http.Request, got response) {
 	if got.header.Get("X-Request-Id") == "" && got.header.Get("Location") == "" {
 		v.addFault(checkRequestIDs, "%s: no X-Request-Id", got.request)
 	}
-	kind, _, _ := mime.ParseMediaType(got.header.Get("Content-Type")) // an invalid one is not JSON
+	kind, _, _ := mime.ParseMediaType(got.header.Get("Content-Type")) // a body that is not valid JSON has no schema
 	switch {
 	case got.status >= 300 && got.status <= 399 && got.status != http.StatusNotModified:
 		v.addFault(checkRedirects, "%s is redirected (%d) to %s", got.request, got.status, got.header.Get("Location"))
@@ -135,7 +135,7 @@ func (v *validator) check(request *http.Request, got response) {
 	}
 }
 
-// pathOf returns a request's path as the document has it.
+// pathOf returns the path of a request relative to the document's server URL.
 func (v *validator) pathOf(request *http.Request) string {
 	return strings.TrimPrefix(request.URL.EscapedPath(), v.basePath)
 }
@@ -160,7 +160,7 @@ func (v *validator) checkError(request *http.Request, got response, kind string)
 	}
 }
 
-// checkSchema validates a value against a schema of the document. Without one every value is valid.
+// checkSchema validates a value against a schema of the document. Without a schema, every value is valid.
 func (v *validator) checkSchema(name string, value any) error {
 	if v.document == nil || v.document.Components == nil || v.document.Components.Schemas[name] == nil {
 		return nil
@@ -168,7 +168,7 @@ func (v *validator) checkSchema(name string, value any) error {
 	return v.document.Components.Schemas[name].Value.VisitJSON(value, openapi3.VisitAsResponse())
 }
 
-// checkPart validates a part of a response with a schema of its own: an event, a line or a frame.
+// checkPart validates a part of a response that has its own schema: an event, a line or a frame.
 func (v *validator) checkPart(description, schema string, value object) {
 	v.checkTimesIn(description, map[string]any(value))
 	if err := v.checkSchema(schema, map[string]any(value)); err != nil {
@@ -176,15 +176,15 @@ func (v *validator) checkPart(description, schema string, value object) {
 	}
 }
 
-// checkOperation validates a response against its operation. The document does not have the aliases
-// of paths, so their responses are not validated.
+// checkOperation validates a response against its operation. Responses on aliases of paths are not validated, because
+// the document does not declare aliases.
 func (v *validator) checkOperation(request *http.Request, status int, kind string, value any) error {
 	if v.document == nil {
 		return nil
 	}
 	route, _, err := v.document.router.FindRoute(&http.Request{Method: request.Method, URL: &url.URL{Path: v.pathOf(request)}})
 	if err != nil {
-		return nil //nolint:nilerr // the document does not have the path
+		return nil //nolint:nilerr // the document does not declare the path
 	}
 	declared := route.Operation.Responses.Status(status)
 	if declared == nil {
@@ -202,10 +202,10 @@ var (
 	timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)
 )
 
-// freeFields are the fields with arbitrary content of callers or examples, which may look like a time.
+// freeFields are fields with arbitrary contents, which may look like a time.
 var freeFields = []string{"metadata", "contentPayload", "queryMetadata", "canvas", "content", "title", "name", "inputMessage", "outputMessage", "example", "examples"}
 
-// checkTimesIn finds times in a value that are not in UTC with six fraction digits.
+// checkTimesIn reports times in a value that are not in UTC with six fraction digits.
 func (v *validator) checkTimesIn(where string, value any) {
 	switch value := value.(type) {
 	case string:

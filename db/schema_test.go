@@ -123,7 +123,7 @@ func TestCatalogDetectsChanges(t *testing.T) {
 	}
 }
 
-// compare returns the objects that are in one catalog only, or differ.
+// compare returns the objects that exist in one catalog only or differ.
 func compare(written, migrated map[string]string) []string {
 	var differences []string
 	names := maps.Clone(written)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// global lists the tables whose rows do not belong to an organization.
+// global lists the tables whose rows belong to no organization.
 var global = []string{"organizations"}
 
 func TestPrimaryKeysBeginWithOrganization(t *testing.T) {

@@ -19,10 +19,10 @@ const module = "parley"
 // everything permits all imports. It is for the programs, which assemble the packages.
 const everything = "*"
 
-// rooms lists each package and the packages of this project that it may import. Imports go from the edge through the
+// allowedImports lists each package and the packages of this project that it may import. Imports go from the edge through the
 // domain and the store to generated code. Changing the list is an architecture decision: the same commit changes
 // ARCHITECTURE.md and explains why. Tests may import more.
-var rooms = map[string][]string{
+var allowedImports = map[string][]string{
 	"cmd/server": {everything},
 	// The module e2e. Only its commands depend on the product.
 	"e2e/bench":    {everything},
@@ -124,25 +124,25 @@ var vague = []string{"util", "utils", "common", "models", "types", "helpers"}
 // test cache detects every change.
 func TestLayout(t *testing.T) {
 	t.Parallel()
-	for room, p := range packages(t) {
-		allowed, known := rooms[room]
+	for directory, p := range packages(t) {
+		allowed, known := allowedImports[directory]
 		if !known {
-			t.Errorf("%s is not on the map: give it a line in rooms and in ARCHITECTURE.md", room)
+			t.Errorf("%s is not on the map: give it a line in allowedImports and in ARCHITECTURE.md", directory)
 		}
-		if slices.Contains(vague, path.Base(room)) || slices.Contains(vague, p.name) {
-			t.Errorf("%s: name the package for what it gives, or put the code beside its user", room)
+		if slices.Contains(vague, path.Base(directory)) || slices.Contains(vague, p.name) {
+			t.Errorf("%s: name the package for what it gives, or put the code beside its user", directory)
 		}
-		if !p.documented && !strings.HasPrefix(room, "gen/") {
-			t.Errorf("%s has no package comment", room)
+		if !p.documented && !strings.HasPrefix(directory, "gen/") {
+			t.Errorf("%s has no package comment", directory)
 		}
 		for imported, file := range p.imports {
 			if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
 				if !slices.Contains(allowed, ours) && !slices.Contains(allowed, everything) {
-					t.Errorf("%s: %s may not import %s", file, room, ours)
+					t.Errorf("%s: %s may not import %s", file, directory, ours)
 				}
 			}
 			for library, users := range libraries {
-				if strings.HasPrefix(imported, library) && !slices.Contains(users, room) {
+				if strings.HasPrefix(imported, library) && !slices.Contains(users, directory) {
 					t.Errorf("%s: only %s may import %s", file, strings.Join(users, " and "), library)
 				}
 			}
@@ -166,7 +166,7 @@ func packages(t *testing.T) map[string]*pkg {
 			return err
 		}
 		if entry.IsDir() {
-			if notOurs(file) {
+			if isIgnoredByGo(file) {
 				return fs.SkipDir
 			}
 			return nil
@@ -195,8 +195,8 @@ func packages(t *testing.T) map[string]*pkg {
 	return found
 }
 
-// notOurs reports whether the go command ignores the directory.
-func notOurs(dir string) bool {
+// isIgnoredByGo reports whether the go command ignores the directory.
+func isIgnoredByGo(dir string) bool {
 	if dir == "." {
 		return false
 	}

@@ -73,7 +73,7 @@ func testSources(t *testing.T, root fs.FS) string {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && notOurs(file):
+		case entry.IsDir() && isIgnoredByGo(file):
 			return fs.SkipDir
 		case strings.HasSuffix(file, "_test.go"):
 			source, err := fs.ReadFile(root, file)

@@ -110,7 +110,7 @@ func TestBackupContainsAllAcknowledgedMessages(t *testing.T) {
 	}
 	checkCounters(t, restored, c)
 
-	// and: idempotency keys are still known
+	// and: idempotency keys still replay their responses
 	first := before[0]
 	repeated, status, err := c.with("Idempotency-Key", "0").send(first.conversation, first.content)
 	if err != nil || status != http.StatusCreated || repeated.ID != first.ID {
@@ -125,7 +125,7 @@ func hangingModelServer(t *testing.T) (baseURL string, authorizations <-chan str
 	received := make(chan string, 4)
 	var isCalled atomic.Bool
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // or the context would not end with the connection
+		_, _ = io.Copy(io.Discard, r.Body) // the server notices a disconnected client only after it has read the body
 		received <- r.Header.Get("Authorization")
 		if !isCalled.Swap(true) {
 			<-r.Context().Done() // until the calling server is killed

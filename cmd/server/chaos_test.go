@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	chaosTime   = 18 * time.Second // how long messages are sent and connections are cut
+	chaosTime   = 18 * time.Second // the duration of the load
 	chaosTalks  = 300
 	chaosBots   = 30 // conversations in which the chatbot replies
 	chaosDevice = 3  // sockets for each conversation

@@ -79,7 +79,7 @@ func sockets(change func(*wsapi.Limits)) wsapi.Limits {
 
 const exampleKey = "boot.0123456789abcdef"
 
-// validVariables are variables with the fields of the configuration that they set.
+// validVariables are valid variables, each with the field that it sets and the expected value.
 var validVariables = map[string]struct {
 	variable, value string
 	field           func(config) any
@@ -164,7 +164,7 @@ func TestPostgresBinIsParsed(t *testing.T) {
 	}
 }
 
-// invalidVariables are variables with a part of their error.
+// invalidVariables are invalid variables, each with a part of the expected error.
 var invalidVariables = []struct{ variable, value, says string }{
 	{"PARLEY_ADDR", "8080", "host:port"},
 	{"PARLEY_SEARCH_INDEX", "yes", "must be on or off"},

@@ -55,7 +55,7 @@ func TestServerPassesConformance(t *testing.T) {
 	}
 }
 
-// junitSuite is what CI systems read from a JUnit file.
+// junitSuite is the part of a JUnit file that CI systems read.
 type junitSuite struct {
 	Host     string `xml:"hostname,attr"`
 	Began    string `xml:"timestamp,attr"`
@@ -151,7 +151,7 @@ func createKey(server *process, scope string) string {
 	return made.Key
 }
 
-// A run waits for the rate limit of its only user, on sockets too.
+// The checks wait for the rate limit of the run's only user, on sockets too.
 func TestConformanceWaitsForRateLimits(t *testing.T) {
 	t.Parallel()
 	server := serving(t, newDir(t), "PARLEY_RATE_LIMITS=messages=2,history=0,list=0")
@@ -161,7 +161,8 @@ func TestConformanceWaitsForRateLimits(t *testing.T) {
 	}
 }
 
-// A key that may only read records checks what it can: the document, the key, and the records of a chatbot of the deployment.
+// A key that may only read records can run some checks: of the document, of the key, and of the records of a chatbot
+// of the deployment.
 func TestConformanceWithRecordsKey(t *testing.T) {
 	t.Parallel()
 	server := serving(t, newDir(t))
@@ -180,7 +181,7 @@ func TestConformanceWithRecordsKey(t *testing.T) {
 	}
 }
 
-// When the time is over, the rest of the checks is skipped, and the run is incomplete rather than failed.
+// When the timeout is reached, the remaining checks are skipped, and the run is incomplete rather than failed.
 func TestConformanceOutOfTime(t *testing.T) {
 	t.Parallel()
 	server := serving(t, newDir(t))

@@ -24,7 +24,7 @@ import (
 // brokenDeployment is a reverse proxy with one defect.
 type brokenDeployment struct {
 	name string
-	// only matches the checks that are run, and fails lists those that fail.
+	// only selects the checks to run, and fails lists those that must fail.
 	only  string
 	fails []string
 
@@ -288,7 +288,7 @@ func caching() func(http.ResponseWriter, *http.Request, http.Handler) {
 		answer := recorded.(*httptest.ResponseRecorder)
 		maps.Copy(w.Header(), answer.Header())
 		w.WriteHeader(answer.Code)
-		_, _ = w.Write(answer.Body.Bytes()) // fails if the client has left
+		_, _ = w.Write(answer.Body.Bytes()) // fails if the client has disconnected
 	}
 }
 

@@ -18,7 +18,7 @@ func FuzzLimits(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	// Each format writes the values of a variable, and fails for a value out of bounds.
+	// Each format encodes the values of a variable, and fails for a value out of bounds.
 	formats := map[string]func(config) (string, bool){
 		"PARLEY_RATE_LIMITS": func(c config) (string, bool) {
 			l := c.RateLimits

@@ -4,11 +4,11 @@ package main
 
 import "os/exec"
 
-// Python and Node are installed where the checks run.
+// Python and Node are installed on the machines that run the checks.
 func init() {
 	interpreters["python"] = func(file string) *exec.Cmd { return exec.Command("python3", file) }
 	interpreters["js"] = func(file string) *exec.Cmd {
-		// WebSockets and detecting modules by the file's name are experimental in Node 20.
+		// Node 20 considers WebSockets and module detection experimental.
 		return exec.Command("node", "--experimental-websocket", "--experimental-default-type=module", "--no-warnings", file)
 	}
 }

@@ -70,7 +70,7 @@ func TestGuideSnippetsWork(t *testing.T) {
 	if err != nil || len(found) < 8 {
 		t.Fatalf("%v: %v", found, err)
 	}
-	t.Run("each", func(t *testing.T) { // returns when all guides are done
+	t.Run("each", func(t *testing.T) { // returns when all guides have ended
 		for _, guide := range found {
 			name := strings.TrimSuffix(filepath.Base(guide), ".md")
 			t.Run(name, func(t *testing.T) {

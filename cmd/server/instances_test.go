@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// soon is far shorter than a lease.
+// soon is much shorter than a lease.
 const soon = 8 * time.Second
 
 // pair is two instances on one database.
@@ -99,8 +99,8 @@ func checkWhole(t *testing.T, what string, l *streamReader, text string) {
 
 func TestPausedInstanceDoesNotAnswerTwice(t *testing.T) {
 	t.Parallel()
-	// given: an instance that writes three replies, which are followed on both instances: a long one, a short one, and one
-	// that is due to end as soon as the instance continues
+	// given: an instance that writes three replies, which are followed on both instances: a long one, a short one,
+	// and one whose next delta is due when the instance continues
 	p := servingPair(t)
 	first, second := p.clients()
 	brief, briefText := scriptRule("brief", 8, 200)

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// kills is how often the server is killed.
+// kills is the number of kills.
 const kills = 20
 
 func TestKillLosesNoAcknowledgedMessage(t *testing.T) {

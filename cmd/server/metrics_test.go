@@ -28,7 +28,7 @@ func TestFailuresAreVisibleInMetrics(t *testing.T) {
 		"parley_schema": "some", "parley_database_connects_total": "some", `parley_replies_total{result="completed"}`: "0",
 	})
 
-	// when everything works, and then each part fails
+	// when: requests of each kind are sent, and then each service fails
 	conversation := s.sendRequestsOfEachKind()
 	s.checkMetricsContainNoSecrets(conversation)
 	s.callUnreachableModel()
@@ -64,7 +64,7 @@ func startObservedServer(t *testing.T) *observedServer {
 	return s
 }
 
-// expectMetrics waits until the metrics have the wanted values. The value "some" stands for any other than 0.
+// expectMetrics waits until the metrics have the wanted values. The value "some" matches any value except 0.
 func (s *observedServer) expectMetrics(wanted map[string]string) {
 	s.t.Helper()
 	for name, want := range wanted {

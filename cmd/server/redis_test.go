@@ -21,7 +21,7 @@ func (c client) redisStatus() string {
 	return output.Redis
 }
 
-// Two instances with one Redis work as one, and continue while it is down.
+// Two instances with a common Redis behave like one, and continue to serve while Redis is unavailable.
 func TestInstancesWithRedisWorkAsOne(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -44,7 +44,7 @@ func TestInstancesWithRedisWorkAsOne(t *testing.T) {
 	checkWhole(t, "on the writing instance", running.streamReader, longText)
 	checkWhole(t, "on the other instance", there, longText)
 
-	// then: a run that is cancelled on one instance stops on the other at once
+	// then: a run that is cancelled on one instance stops on the other immediately
 	running = first.stream("slow", "", "long")
 	there = second.resume(running.run)
 	eventually(t, "the reply has started", func() bool { return len(there.received()) > 0 })
@@ -73,7 +73,7 @@ func TestInstancesWithRedisWorkAsOne(t *testing.T) {
 	}
 }
 
-// Without Redis the second instance warns about what does not work.
+// Without Redis, the second instance logs a warning that lists the limitations.
 func TestInstancesWithoutRedisWarn(t *testing.T) {
 	t.Parallel()
 	p := servingPair(t)
@@ -89,7 +89,7 @@ func TestInstancesWithoutRedisWarn(t *testing.T) {
 	p.second.stop()
 }
 
-// The messages of a user are counted together, over all instances, REST and sockets.
+// All messages of a user are counted together: over all instances, and over REST and sockets.
 func TestRateLimitIsSharedByInstances(t *testing.T) {
 	t.Parallel()
 	// given: a user who has reached the limit by sending to both instances in turn

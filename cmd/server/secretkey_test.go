@@ -50,7 +50,7 @@ func TestExternalDatabaseRequiresSecretKey(t *testing.T) {
 	if stdout != "" || exists(dir) {
 		t.Errorf("the failed start created a data directory or printed %q", stdout)
 	}
-	// The subcommand org encrypts nothing.
+	// The subcommand org does not need the secret key.
 	if _, stderr, code := runCommand(t, dir, environment, "org", "create", "First"); code != 0 {
 		t.Errorf("org create: exit code %d: %s", code, stderr)
 	}

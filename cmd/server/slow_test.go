@@ -80,7 +80,7 @@ func (p *process) begin(count int, request string) []net.Conn {
 	return opened
 }
 
-// readAll reads a connection until it is closed, at the latest at a time.
+// readAll reads a connection until it is closed or the deadline is reached.
 func (p *process) readAll(conn net.Conn, until time.Time) string {
 	p.t.Helper()
 	if err := conn.SetReadDeadline(until); err != nil {

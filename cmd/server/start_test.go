@@ -63,7 +63,7 @@ func TestFirstStartBootstraps(t *testing.T) {
 
 var printedCommand = regexp.MustCompile(`(?m)^  (curl -s .*)$`)
 
-// runPrintedCommand runs the printed command in a shell, as somebody who pastes it.
+// runPrintedCommand runs the printed command in a shell.
 func runPrintedCommand(t *testing.T, p *process) {
 	t.Helper()
 	command := printedCommand.FindStringSubmatch(p.stdout.String())

@@ -72,7 +72,7 @@ func (w *wire) pass(browser *net.TCPConn) {
 	_, _ = io.Copy(browser, answers)
 }
 
-// keep registers a connection for cut. drop closes it.
+// keep registers a connection for cut. drop closes and unregisters it.
 func (w *wire) keep(conn *net.TCPConn) (drop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"parley/e2e/harness"
 )
 
-// bench is a run: the processes it has started and what it has measured so far.
+// bench is a run: its processes and its measurements so far.
 type bench struct {
 	*stack
 	options

@@ -29,7 +29,7 @@ func processTreeCPU(pid int) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if stat, err := readStat(candidate); err == nil { // otherwise it has just exited
+		if stat, err := readStat(candidate); err == nil { // otherwise the process has just exited
 			stats[candidate] = stat
 		}
 	}

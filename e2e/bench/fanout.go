@@ -9,8 +9,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// fanOut is the minimal fan-out: it writes a frame to one socket after the other, with the library
-// that the product uses.
+// fanOut is a minimal fan-out. It writes a frame to one socket after the other, with the same library as the product.
 type fanOut struct {
 	mu    sync.Mutex
 	conns map[*websocket.Conn]struct{}

@@ -23,8 +23,8 @@ func listSearchIndexes(ctx context.Context, conn *pgx.Conn) ([]index, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByName[index])
 }
 
-// dropSearchIndexes drops the search indexes while the database is seeded: building them at once is
-// faster than maintaining them. It returns their definitions.
+// dropSearchIndexes drops the search indexes while the database is seeded, because building them afterwards is faster
+// than maintaining them. It returns their definitions.
 func dropSearchIndexes(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	indexes, err := listSearchIndexes(ctx, conn)
 	if err != nil {
@@ -41,10 +41,10 @@ func dropSearchIndexes(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return definitions, err
 }
 
-// awaitIdle waits until every index is valid and no client runs a query: a server may build indexes
-// and count rows in the background after its start.
+// awaitIdle waits until every index is valid and no client runs a query. After its start, a server may build indexes
+// and count rows in the background.
 func awaitIdle(ctx context.Context, conn *pgx.Conn) error {
-	const idleSamples = 15 // in a row, because there are pauses between two background tasks
+	const idleSamples = 15 // consecutive checks, because background tasks have pauses
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	for idle := 0; idle < idleSamples; idle++ {

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// loadJob configures a load process. Each of its connections sends the next request when the last
-// one is answered.
+// loadJob configures a load process. Each of its connections sends the next request when the previous one is
+// answered.
 type loadJob struct {
 	Base        string
 	Kind        loadKind
@@ -30,7 +30,7 @@ type loadJob struct {
 	Count int
 	Keys  []string
 	Seed  uint64
-	// Path is what the kind get requests.
+	// Path is the path that requests of the kind get request.
 	Path string
 	// MayFail ends the load with a note, instead of an error, when the server answers 503 or 504.
 	MayFail bool
@@ -142,8 +142,7 @@ func (j loadJob) connection(ctx context.Context, number int) ([]time.Duration, e
 func (j loadJob) writeRequest(to *bytes.Buffer, host string, number, i int, random *rand.Rand) {
 	conversation := random.IntN(max(1, j.Count))
 	if j.Kind == createCompletion {
-		// Completions of one conversation wait for each other, so each connection has conversations
-		// of its own.
+		// Completions of one conversation wait for each other, so each connection has its own conversations.
 		conversation = conversation/j.Connections*j.Connections + number
 		if conversation >= j.Count {
 			conversation = number
@@ -177,7 +176,7 @@ func dial(ctx context.Context, base string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(base, "http://"))
 }
 
-// readResponse reads and discards a response. Any status but 2xx is an error.
+// readResponse reads and discards a response. It returns an error for any status but 2xx.
 func readResponse(from *bufio.Reader) error {
 	response, err := http.ReadResponse(from, nil)
 	if err != nil {

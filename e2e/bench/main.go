@@ -45,7 +45,7 @@ make bench-plots takes about 20 minutes, with LARGEST=1000000 about 8.
 
 `
 
-// workers are the processes that this program starts of itself.
+// workers are the worker processes that this program starts.
 var workers = map[string]func(ctx context.Context, in io.Reader, out io.Writer) error{
 	"load":      runLoad,
 	"sockets":   runSockets,
@@ -67,7 +67,7 @@ func main() {
 	}
 }
 
-// run measures, or runs one of the workers.
+// run measures, or runs a worker.
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	if len(args) == 1 && workers[args[0]] != nil {
 		return workers[args[0]](ctx, in, out)
@@ -98,7 +98,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	return err
 }
 
-// report is what was measured, for a terminal and in Markdown.
+// report returns the measurements, for a terminal and in Markdown.
 type report struct{ text, markdown string }
 
 func parse(args []string) (options, error) {

@@ -17,8 +17,8 @@ import (
 // tokenInterval is the time between two tokens of a reply.
 const tokenInterval = 20 * time.Millisecond
 
-// runModel is an OpenAI-compatible model server. A question is a number, and the answer has as many
-// tokens. Each token is the time at which it was written.
+// runModel is an OpenAI-compatible model server. A question is a number, and its answer has that number of tokens.
+// Each token is the time at which it was written.
 func runModel(ctx context.Context, _ io.Reader, out io.Writer) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/chat/completions", completeByModel)

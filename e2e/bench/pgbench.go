@@ -15,7 +15,7 @@ import (
 	"parley/e2e/harness"
 )
 
-// pgbench runs the product's statements without the product.
+// pgbench executes the product's statements without the product.
 type pgbench struct {
 	program string
 	url     string
@@ -44,14 +44,14 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// nullMarker stands for null in a variable, which cannot be empty.
+// nullMarker represents null in a variable, which cannot be empty.
 const nullMarker = "-"
 
-// connectionSettings are those of the product's connections.
+// connectionSettings are the settings of the product's connections.
 const connectionSettings = "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c max_parallel_workers_per_gather=0 -c jit=off -c enable_seqscan=off"
 
-// warmUp returns for how many seconds pgbench runs before it counts: its connections are new and
-// plan their first statements, unlike a server's.
+// warmUp returns the number of seconds that pgbench runs before the measurement. Unlike a server, pgbench starts with
+// new connections, which first have to plan their statements.
 func warmUp(seconds int) int { return min(seconds, 2) }
 
 var progress = regexp.MustCompile(`^progress: [0-9.]+ s, ([0-9.]+) tps, .*?(?: (\d+) failed)?$`)
@@ -70,7 +70,7 @@ func (p pgbench) run(ctx context.Context, seconds int, variables map[string]stri
 	for _, script := range scripts {
 		args = append(args, "--file="+script)
 	}
-	// It is cancelled as soon as enough is counted.
+	// The command is cancelled when the measurement is complete.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.program, append(args, p.url)...)

@@ -119,7 +119,7 @@ func (b *bench) measureConnections(ctx context.Context) (points []point, err err
 	return points, nil
 }
 
-// measureWarm measures a load after a second of warming up.
+// measureWarm measures a load after a warm-up of one second.
 func (b *bench) measureWarm(ctx context.Context, job loadJob) (sample, error) {
 	b.round++
 	if _, err := b.measureLoad(ctx, b.server, 1, job); err != nil {
@@ -169,9 +169,9 @@ func connectionsMarkdown(points []point) string {
 		func(s sample) float64 { return s.p50.Seconds() * 1000 }, func(s sample) float64 { return s.p99.Seconds() * 1000 })
 }
 
-// chart returns a Mermaid chart with a line for each of the values. Its points are equidistant.
+// chart returns a Mermaid chart with a line for each series of values. Its points are equidistant.
 func chart(title, xLabel, yLabel string, points []point, values ...func(sample) float64) string {
-	points = slices.DeleteFunc(slices.Clone(points), func(p point) bool { return p.sample.requests == 0 }) // no answer
+	points = slices.DeleteFunc(slices.Clone(points), func(p point) bool { return p.sample.requests == 0 }) // points without a response
 	var text strings.Builder
 	labels := make([]string, len(points))
 	for i, p := range points {

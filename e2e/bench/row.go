@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// row is a comparison of the product with what limits it.
+// row is a comparison of the product with its limiting factor.
 type row struct {
 	number string // as in BENCHMARKS.md and -rows
 	lines  []line
@@ -31,7 +31,7 @@ type line struct {
 	what      string
 	must, aim limit
 	format    func(sample) string // formats the absolute figures
-	unit      string              // of the ratio, if it is not a ratio but a figure
+	unit      string              // of the ratio, if the line has a figure instead of a ratio
 }
 
 // limit is an upper or lower bound for a ratio. A line without limits is only informative.

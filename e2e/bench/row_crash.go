@@ -45,7 +45,7 @@ func (b *bench) rowCrash() row {
 	}
 }
 
-// crashTest is a server with a PostgreSQL of its own, both of which crash repeatedly.
+// crashTest is a server with its own PostgreSQL. Both crash repeatedly.
 type crashTest struct {
 	*bench
 	dir      string
@@ -53,7 +53,7 @@ type crashTest struct {
 	server   *harness.Process
 }
 
-// databaseURL uses the socket link that is the same after a restart of PostgreSQL.
+// databaseURL uses a link to the socket, which stays the same after a restart of PostgreSQL.
 func (t *crashTest) databaseURL() string {
 	query := url.Values{"host": {filepath.Join(t.dir, "postgres.socket")}, "port": {"5432"}}
 	return "postgres://parley@/postgres?" + query.Encode()
@@ -159,8 +159,7 @@ func (t *crashTest) prepare(ctx context.Context) (recorderJob, error) {
 	return job, nil
 }
 
-// awaitLoad waits until another 200 messages are stored: a server that has lost its PostgreSQL has
-// to reconnect first.
+// awaitLoad waits until another 200 messages are stored. A server that has lost its PostgreSQL must reconnect first.
 func (t *crashTest) awaitLoad(ctx context.Context) error {
 	const enough = 200
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -191,7 +190,7 @@ func (t *crashTest) awaitLoad(ctx context.Context) error {
 	}
 }
 
-// check compares what is stored with what was acknowledged.
+// check compares the stored messages with the acknowledged ones.
 func (t *crashTest) check(ctx context.Context, recorded recording) ([]measurement, error) {
 	if recorded.Failures == 0 || len(recorded.Acknowledged) < 100*crashCount {
 		return nil, fmt.Errorf("too little load: %d messages acknowledged, %d failed", len(recorded.Acknowledged), recorded.Failures)

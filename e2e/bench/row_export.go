@@ -165,8 +165,7 @@ func (b *bench) rowLargeExport() row {
 	}
 }
 
-// measureLargeExports uses a server of its own, because the memory that other rows have allocated
-// would hide the growth.
+// measureLargeExports uses a separate server, because memory that other rows have allocated would hide the growth.
 func (b *bench) measureLargeExports(ctx context.Context, seconds int) (_ []measurement, err error) {
 	server, err := b.startServer(ctx)
 	if err != nil {
@@ -235,8 +234,7 @@ func (b *bench) sendWhileExporting(ctx context.Context, server *harness.Process,
 	return result.sample(cpuTime{}), errors.Join(append(errs, err)...)
 }
 
-// peakMemory runs fn and returns the server's largest resident memory meanwhile, sampled every 20
-// ms.
+// peakMemory runs fn and returns the server's maximum resident memory meanwhile, sampled every 20 ms.
 func peakMemory(ctx context.Context, server *harness.Process, fn func() error) (peak int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var sampling sync.WaitGroup

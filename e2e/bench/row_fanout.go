@@ -14,7 +14,7 @@ import (
 	"parley/e2e/harness"
 )
 
-// fanOutSockets is how many sockets receive each message of row 9.
+// fanOutSockets is the number of sockets that receive each message of row 9.
 const fanOutSockets = 1000
 
 // rowFanOut is row 9.

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// idleCount is how many idle sockets row 10 opens.
+	// idleCount is the number of idle sockets that row 10 opens.
 	idleCount = 10_000
 	// openFiles is the limit of open files that the processes on both ends need.
 	openFiles = idleCount + 1000
@@ -42,8 +42,8 @@ func (b *bench) rowIdleSockets() row {
 	}
 }
 
-// measureIdle measures the memory of an idle socket, on a server of its own. A low memory limit
-// makes that server collect garbage continuously, so that only memory in use stays resident.
+// measureIdle measures the memory of an idle socket on a separate server. A low memory limit makes that server
+// collect garbage continuously, so that only memory in use stays resident.
 func (b *bench) measureIdle(ctx context.Context) (_ memory, err error) {
 	if err := allowFiles(openFiles); err != nil {
 		return memory{}, err
@@ -53,7 +53,7 @@ func (b *bench) measureIdle(ctx context.Context) (_ memory, err error) {
 		return memory{}, err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
-	// Some sockets come and go first, so that everything that is allocated once is allocated.
+	// Some sockets are opened and closed first, so that one-time allocations are not counted.
 	job := socketJob{Base: server.Base, Sockets: 500, IDs: answeredIDs, Count: answeredCount, Keys: b.keys}
 	sockets, err := openSockets(ctx, job)
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 	"parley/e2e/harness"
 )
 
-// concurrentStreams is how many replies row 11 reads at once.
+// concurrentStreams is the number of replies that row 11 reads concurrently.
 const concurrentStreams = 50
 
-// relays are what row 11 compares: they stand before the same model server.
+// relays are the servers that row 11 compares. All of them are in front of the same model server.
 type relays struct {
 	model, proxy *harness.Process
 	withRedis    *harness.Process // nil if there is no redis-server
@@ -143,12 +143,12 @@ func (b *bench) measureStreams(ctx context.Context, r relays, seconds int) ([]me
 	return append(measurements, compareStreams(withRedis, proxy, direct)...), err
 }
 
-// replyTokens returns the length of a reply. It is not too short, because the cost of storing the
-// reply is divided by its tokens.
+// replyTokens returns the length of a reply. It is not too short, because the cost of storing the reply is divided by
+// its tokens.
 func replyTokens(seconds int) int { return max(4, seconds) * int(time.Second/tokenInterval) }
 
 func compareStreams(ours, proxy, direct sample) []measurement {
-	// A relay can only seem faster than the direct stream by chance.
+	// A relay can only be faster than the direct stream by chance.
 	added := func(s sample) sample {
 		s.p50 = max(s.p50-direct.p50, time.Microsecond)
 		return s

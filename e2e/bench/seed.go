@@ -16,8 +16,7 @@ import (
 	"parley/e2e/harness"
 )
 
-// Prefixes of ids. Each kind of row has its own, so that its ids can be computed from a number, in
-// Go and in SQL.
+// Prefixes of IDs. Each kind of row has a prefix, so that its IDs can be computed from a number, in Go and in SQL.
 const (
 	userIDs       = "00000000-0000-7000-8000-"
 	contactIDs    = "00000000-0000-7000-8001-"
@@ -61,7 +60,7 @@ const (
 	recordsPerConversation  = 100
 )
 
-// data is what the database was seeded with.
+// data is the data that the database was seeded with.
 type data struct {
 	organization     uuid.UUID
 	bot, inbox       uuid.UUID
@@ -71,7 +70,7 @@ type data struct {
 	recordedBots     int      // number of chatbots that were given records
 }
 
-// dataSize is how much data to seed in all.
+// dataSize is the amount of data to seed in total.
 type dataSize struct{ messages, records int }
 
 // seed fills the database up to the size, while no server runs on it. Then it starts the server and
@@ -187,8 +186,8 @@ func (b *bench) seedUsers(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// conversations are conversations to seed, with the numbers from first to end-1 and some messages
-// each. The last message of each is as old as ageOf returns.
+// conversations are conversations to seed, with the numbers from first to end-1 and some messages each. The last
+// message of each has the age that ageOf returns.
 type conversations struct {
 	prefix      string // of their ids
 	first, end  int
@@ -209,8 +208,8 @@ func (c conversations) ownerOf(n int) int {
 	return c.owner
 }
 
-// age is the age of the last message of conversation n in minutes, in SQL: up to ten months, not in
-// the order of the numbers.
+// age returns the age of the last message of conversation n in minutes, as SQL: up to ten months, and not in the
+// order of the numbers.
 const age = "(60 + n::bigint * 7919 % 432000)"
 
 // ageOf returns age.
@@ -236,7 +235,7 @@ func (b *bench) seedConversations(ctx context.Context, conn *pgx.Conn, c convers
 	return nil
 }
 
-// now is the time from which all ages count, with the precision of PostgreSQL.
+// now is the reference time of all ages, with the precision of PostgreSQL.
 var now = time.Now().Truncate(time.Microsecond)
 
 // seedLists creates the conversations of the users many and few, the deep conversation of the

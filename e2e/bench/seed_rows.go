@@ -14,7 +14,7 @@ func (b *bench) seedMessages(ctx context.Context, conn *pgx.Conn, c conversation
 	if c.messages == 0 {
 		return nil
 	}
-	// The rows are consistent. Checking foreign keys row by row would take longer than inserting.
+	// The rows are consistent. Checking foreign keys for each row would take longer than inserting.
 	if _, err := conn.Exec(ctx, "SET session_replication_role = replica"); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (b *bench) seedAllRecords(ctx context.Context, conn *pgx.Conn, busiest int)
 	}
 	all := []botRecords{{b.bots.hundred, exportRecords}, {b.bots.few, fewRecords}, {b.bots.month, monthRecords}}
 	if b.recordedBots > 0 {
-		all = nil // they have theirs already
+		all = nil // these chatbots have records already
 	}
 	for _, r := range append(all, botRecords{b.bots.all, busiest}) {
 		// The records of each chatbot have a range of numbers.

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// socketJob configures a sockets process: it holds sockets open and, on request, sends messages
-// that all of them receive.
+// socketJob configures a sockets process. It keeps sockets open and, on request, sends messages that all of them
+// receive.
 type socketJob struct {
 	Base    string
 	Sockets int
@@ -30,7 +30,7 @@ type socketJob struct {
 	Frame []byte
 }
 
-// deliveries is what a sockets process measured.
+// deliveries is the measurement of a sockets process.
 type deliveries struct {
 	Count   int
 	Elapsed time.Duration
@@ -71,7 +71,7 @@ func runSockets(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 }
 
-// socketPool is the open sockets.
+// socketPool holds the open sockets.
 type socketPool struct {
 	socketJob
 	mu    sync.Mutex
@@ -150,7 +150,7 @@ func (p *socketPool) read(conn net.Conn, reader *bufio.Reader, keepsFrame bool) 
 			if !p.isClosed.Load() {
 				select {
 				case p.failed <- fmt.Errorf("a socket was closed: %w", err):
-				default: // one error is enough
+				default: // only the first error is reported
 				}
 			}
 			return
@@ -166,7 +166,7 @@ func (p *socketPool) read(conn net.Conn, reader *bufio.Reader, keepsFrame bool) 
 	}
 }
 
-// measure sends messages one after the other: the next one when all sockets have received the last.
+// measure sends messages one after the other. It sends the next one when all sockets have received the previous one.
 func (p *socketPool) measure(ctx context.Context) (deliveries, error) {
 	conn, err := dial(ctx, p.Base)
 	if err != nil {

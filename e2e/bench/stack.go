@@ -15,7 +15,7 @@ import (
 	"parley/internal/secret"
 )
 
-// stack is the processes and data of a run.
+// stack holds the processes and data of a run.
 type stack struct {
 	dir       string
 	bin       string // the directory of PostgreSQL's programs
@@ -54,7 +54,7 @@ func newBench(ctx context.Context, o options) (_ *bench, err error) {
 		return nil, fmt.Errorf("build the server (in the root of the source tree): %w\n%s", err, output)
 	}
 	if s.postgres, err = localpg.Start(ctx, localpg.Config{
-		// Up to two servers at a time, and pgbench.
+		// Enough for up to two servers at a time, and pgbench.
 		Dir: filepath.Join(dir, "data"), BinDir: s.bin, Settings: map[string]string{"max_connections": "200"},
 	}); err != nil {
 		return nil, err

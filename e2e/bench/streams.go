@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// streamJob configures a streams process: it reads replies concurrently and measures the age of
-// each token on arrival.
+// streamJob configures a streams process, which reads replies concurrently and measures the age of each token on
+// arrival.
 type streamJob struct {
 	URL, Key, Body  string
 	Streams, Tokens int
@@ -38,7 +38,7 @@ func runStreams(ctx context.Context, in io.Reader, out io.Writer) error {
 	var streams sync.WaitGroup
 	for i := range job.Streams {
 		streams.Go(func() {
-			// Staggered, so that the tokens of all streams do not coincide.
+			// The streams start at different times, so that their tokens do not coincide.
 			<-time.After(time.Duration(i) * tokenInterval / 7)
 			ages[i], errs[i] = job.read(ctx, client)
 		})

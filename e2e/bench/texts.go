@@ -15,8 +15,8 @@ var texts = []string{
 	"好的,我知道了,工單",
 }
 
-// Search keywords: one occurs in 1 of rareEvery messages, one in a tenth of all, one in none. The
-// word lists below contain none of these character pairs.
+// Search keywords: one occurs in 1 of rareEvery messages, one in a tenth of all messages, and one in none. The word
+// lists below contain none of these character pairs.
 const (
 	rareWord   = "鯨鯊"
 	rareEvery  = 10_000

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// checkJob is what a checker process compares: a journal and a database.
+// checkJob configures a checker process: the journal and the database to compare.
 type checkJob struct {
 	Journal  string
 	Database string
@@ -24,21 +24,21 @@ type checkJob struct {
 	Seqs map[string]int64
 	// Devices are the names of each conversation's devices.
 	Devices map[string][]string
-	// ModelConversations are those that the model server answers.
+	// ModelConversations are those with the model server's chatbot.
 	ModelConversations []string
 }
 
-// catchUpLimit is how soon after the end of a fault each device must have received every message
-// that was stored by then.
+// catchUpLimit is the maximum time after the end of a fault in which each device must receive every message that was
+// stored by then.
 const catchUpLimit = 10 * time.Second
 
-// checkResult is what a checker found.
+// checkResult is the result of a checker.
 type checkResult struct {
 	// Figures of the load. AckedDuring and RequestsDuring count only the time of the fault.
 	Acked, AckedDuring, Requests, RequestsDuring int
 	Refused                                      map[string]int // by reason
 	Stored, Answers, Failed, Rescued             int
-	Slowest                                      time.Duration // of the devices' catching up, after the end of the fault
+	Slowest                                      time.Duration // of the time in which devices caught up after the end of the fault
 	LastAnswer                                   time.Duration // after the end of the fault; 0: before it
 
 	// Violations.
@@ -81,7 +81,7 @@ func runChecker(ctx context.Context, in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(check(job, entries, s))
 }
 
-// check compares what clients were promised with what is stored.
+// check compares the promises to clients with the stored data.
 func check(job checkJob, entries []entry, s snapshot) *checkResult {
 	r := &checkResult{Refused: map[string]int{}, Stored: len(s.messages)}
 	r.checkConversations(s)
@@ -96,8 +96,8 @@ func check(job checkJob, entries []entry, s snapshot) *checkResult {
 	return r
 }
 
-// checkConversations checks that the messages of each conversation have the seqs 1, 2, 3 … up to
-// its last_seq, and increasing times.
+// checkConversations checks that the messages of each conversation have the seqs 1, 2, 3 … up to its last_seq, and
+// increasing times.
 func (r *checkResult) checkConversations(s snapshot) {
 	for id, lastSeq := range s.lastSeqs {
 		var previous time.Time
@@ -179,8 +179,8 @@ func (r *checkResult) checkStored(entries []entry, s snapshot) {
 	}
 }
 
-// checkDevices checks that each device received each message of its conversation once, in order, as
-// it is stored, and soon enough after the fault.
+// checkDevices checks that each device received each message of its conversation once, in order, as it is stored, and
+// in time after the fault.
 func (r *checkResult) checkDevices(job checkJob, entries []entry, s snapshot) {
 	lastSeq := map[string]int64{}      // by device
 	caughtUp := map[string]time.Time{} // by device
@@ -221,8 +221,7 @@ func (r *checkResult) checkDevices(job checkJob, entries []entry, s snapshot) {
 	}
 }
 
-// checkReplies checks that what a client read of a reply, over any number of streams, is what is
-// stored.
+// checkReplies checks that the text that a client read of a reply, over any number of streams, is the stored text.
 func (r *checkResult) checkReplies(entries []entry, s snapshot) {
 	for _, e := range entries {
 		if e.Kind != kindStreamed && e.Kind != kindAnswered {
@@ -278,8 +277,8 @@ func (r *checkResult) checkRuns(job checkJob, s snapshot) {
 	}
 }
 
-// checkReplyOrder checks that replies follow their questions, in the order of the questions. A
-// question that was answered again after a failure has its reply at the end.
+// checkReplyOrder checks that replies follow their questions, in the order of the questions. The reply to a question
+// that was answered again after a failure is at the end.
 func (r *checkResult) checkReplyOrder(s snapshot) {
 	runs := s.runsByQuestion()
 	for _, conversation := range slices.Sorted(maps.Keys(s.byConversation)) {
@@ -295,7 +294,7 @@ func (r *checkResult) checkReplyOrder(s snapshot) {
 	}
 }
 
-// checkCounts checks the counters in and beside the rows of conversations.
+// checkCounts checks the counters of conversations.
 func (r *checkResult) checkCounts(s snapshot) {
 	runs := s.runsByQuestion()
 	for _, stored := range s.conversations {

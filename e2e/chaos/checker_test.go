@@ -108,7 +108,7 @@ func TestCheckerDetectsEveryViolation(t *testing.T) {
 	}
 }
 
-// A repeated request answers its question again: there is a failed run and its record more, and the
+// A repeated request answers its question again. Then there is an additional failed run with its record, and the
 // reply comes after that to a later question.
 func TestCheckerAllowsAnsweringAFailedQuestionAgain(t *testing.T) {
 	t.Parallel()

@@ -38,8 +38,8 @@ func (d *daemon) spawn() error {
 	cmd.SysProcAttr = processAttributes(d.owner)
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
-		// PR_SET_PDEATHSIG follows the thread that started the process, so the thread must live as
-		// long.
+		// PR_SET_PDEATHSIG refers to the thread that started the process. The thread must therefore live as long as
+		// the process.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(exited)
@@ -94,7 +94,7 @@ func (d *daemon) awaitPort(ctx context.Context, limit time.Duration) error {
 		if !d.isRunning() {
 			return errors.New("it has exited, see " + d.log)
 		}
-		conn, err := net.Dial("tcp", address(d.port)) //nolint:noctx // loopback answers or refuses at once
+		conn, err := net.Dial("tcp", address(d.port)) //nolint:noctx // a loopback connection is answered or refused immediately
 		if err == nil {
 			conn.Close()
 		}

@@ -23,15 +23,15 @@ import (
 	"parley/internal/secret"
 )
 
-// suite is what all deployments of this run share.
+// suite is shared by all deployments of a run.
 type suite struct {
 	dir     string
 	program string // the server
 	bin     string // the directory of PostgreSQL's programs
 }
 
-// newSuite builds the server. It must run in the root of the source tree. The suite is returned
-// also with an error if its directory exists.
+// newSuite builds the server. It must run in the root of the source tree. If its directory exists, the suite is
+// returned even with an error.
 func newSuite(ctx context.Context, parent string) (*suite, error) {
 	dir, err := os.MkdirTemp(parent, "parley-chaos-")
 	if err != nil {
@@ -68,7 +68,7 @@ type deployment struct {
 	conn     *pgx.Conn    // to the database, not over a link
 }
 
-// server is one of the two servers, with the links from its clients and to its stores.
+// server is one of the two servers, with its links to its clients and its stores.
 type server struct {
 	name        string
 	port, debug int
@@ -180,17 +180,17 @@ func (s *server) kill() error {
 	return process.Kill()
 }
 
-// stop ends the server in order, with SIGTERM.
+// stop shuts the server down with SIGTERM.
 func (s *server) stop() error {
 	process := s.process
 	s.process = nil
 	return process.Stop()
 }
 
-// stop ends everything that was started.
+// stop ends all processes of the deployment.
 func (d *deployment) stop() error {
 	if d.conn != nil {
-		_ = d.conn.Close(context.Background()) // it may be broken
+		_ = d.conn.Close(context.Background()) // the connection may be broken
 	}
 	errs := d.stopServers()
 	for _, l := range d.allLinks() {
@@ -254,7 +254,7 @@ func toRedis(s *server) *link    { return s.toRedis }
 func freePort() int {
 	for {
 		port := 10_000 + mathrand.IntN(20_000)
-		listener, err := net.Listen("tcp", address(port)) //nolint:noctx // loopback answers or refuses at once
+		listener, err := net.Listen("tcp", address(port)) //nolint:noctx // a loopback connection is answered or refused immediately
 		if err == nil {
 			listener.Close()
 			return port

@@ -19,14 +19,14 @@ type device struct {
 
 	conversation conversation
 	name         string
-	preferred    int // the server that it tries first
+	preferred    int // the server that the device tries first
 
 	mu       sync.Mutex
 	conn     *websocket.Conn // nil while disconnected
 	received []string        // message ids by seq
 	pending  string          // the content of the message that is not acknowledged yet
 	isResent bool            // the pending message was sent over more than one connection
-	isBroken bool            // it received something that must never arrive
+	isBroken bool            // the device received something that must never arrive
 }
 
 // frame is the part of a frame that a device reads.
@@ -98,7 +98,7 @@ func (d *device) read(ctx context.Context, conn *websocket.Conn) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.conn = nil
-		_ = conn.CloseNow() // it may be closed already
+		_ = conn.CloseNow() // the connection may be closed already
 	}()
 	for !d.isBroken {
 		var f frame
@@ -204,8 +204,8 @@ func (d *device) isConnected() bool {
 	return d.conn != nil
 }
 
-// hasReceived reports whether the device has received the messages up to seq, or is broken and never
-// will.
+// hasReceived reports whether the device has received the messages up to seq, or is broken and will never receive
+// them.
 func (d *device) hasReceived(seq int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

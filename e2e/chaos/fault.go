@@ -9,8 +9,8 @@ import (
 type fault struct {
 	name        string
 	description string
-	// duration is how long the fault lasts, and short its duration with -short; a fault whose short
-	// is 0 is not injected then.
+	// duration is how long the fault lasts, and short its duration with -short. With -short, a fault whose short is 0
+	// is not injected.
 	duration, short time.Duration
 	megabytes       int // size of the file system that the database needs; 0: any
 	// begin injects the fault. When end returns, everything works again.
@@ -42,7 +42,7 @@ func concat(groups ...[]fault) (all []fault) {
 	return all
 }
 
-// onLinks returns a begin that changes links and an end that restores them.
+// onLinks returns a fault that begins by changing links and ends by restoring them.
 func onLinks(links func(*deployment) []*link, change func(*link) error) (begin, end func(context.Context, *deployment) error) {
 	begin = func(_ context.Context, d *deployment) error {
 		for _, l := range links(d) {
@@ -63,8 +63,8 @@ func onLinks(links func(*deployment) []*link, change func(*link) error) (begin, 
 	return begin, end
 }
 
-// networkFaults are the faults of the links between two kinds of processes. Latency is in
-// milliseconds, rate in kilobytes per second.
+// networkFaults are the faults of the links between two kinds of processes. Latency is in milliseconds, rate in
+// kilobytes per second.
 func networkFaults(prefix string, links func(*deployment) []*link, latency, rate int, shortHalfOpen time.Duration) []fault {
 	withToxic := func(t toxic) func(*link) error { return func(l *link) error { return l.addToxic(t) } }
 	newFault := func(name, description string, duration, short time.Duration, change func(*link) error) fault {

@@ -54,7 +54,7 @@ func filesExhausted() fault {
 			}
 			cleanups = append(cleanups, restore)
 			for range floodSize {
-				conn, err := net.DialTimeout("tcp", address(s.port), time.Second) //nolint:noctx // loopback answers or refuses at once
+				conn, err := net.DialTimeout("tcp", address(s.port), time.Second) //nolint:noctx // a loopback connection is answered or refused immediately
 				if err != nil {
 					continue // the listen queue is bounded
 				}
@@ -106,8 +106,8 @@ func everything() fault {
 	}
 }
 
-// conflictsWith reports whether two faults cannot overlap, because ending one would end the other.
-// Servers and PostgreSQL conflict too: a server does not start without its database.
+// conflictsWith reports whether two faults cannot overlap, because the end of one would also end the other. Faults of
+// servers and of PostgreSQL conflict too, because a server does not start without its database.
 func (f fault) conflictsWith(other fault) bool {
 	kind := func(f fault) string {
 		name, _, _ := strings.Cut(f.name, "-")

@@ -49,7 +49,7 @@ var serverFaults = []fault{
 
 func (d *deployment) anyServer() *server { return d.servers[d.random.IntN(2)] }
 
-// sleepUpTo waits for a random time of at most so many milliseconds.
+// sleepUpTo waits for a random time of at most that many milliseconds.
 func (d *deployment) sleepUpTo(ctx context.Context, milliseconds int) error {
 	return sleep(ctx, time.Duration(d.random.IntN(milliseconds))*time.Millisecond)
 }

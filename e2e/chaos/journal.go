@@ -15,14 +15,14 @@ import (
 const (
 	kindSent      = "sent"      // a message is about to be sent for the first time
 	kindAcked     = "acked"     // the server acknowledged a message: it is stored
-	kindRefused   = "refused"   // a request failed in an allowed way; Why says how
-	kindReceived  = "received"  // a device received a message, or the acknowledgement of its own
+	kindRefused   = "refused"   // a request failed in an allowed way; Why has the reason
+	kindReceived  = "received"  // a device received a message, or the acknowledgement of its own message
 	kindStreamed  = "streamed"  // a streamed reply was read to its end
 	kindAnswered  = "answered"  // a reply was received as a whole
 	kindViolation = "violation" // something arrived that must never arrive
 )
 
-// entry is a line of the journal: what a client did or what it was promised.
+// entry is a line of the journal: an action of a client or a promise to it.
 type entry struct {
 	At           time.Time     `json:"at"`
 	Kind         string        `json:"kind"`
@@ -51,7 +51,7 @@ func openJournal(path string) (*journal, error) {
 	return &journal{file: file, to: bufio.NewWriter(file)}, nil
 }
 
-// add appends an entry. It panics on failure: an incomplete journal would prove nothing.
+// add appends an entry. It panics on failure, because an incomplete journal would prove nothing.
 func (j *journal) add(e entry) {
 	if e.At.IsZero() {
 		e.At = time.Now()

@@ -17,12 +17,12 @@ import (
 // proxies creates all links. Its HTTP API is not served.
 var proxies = toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 
-// link is the network between two processes: a proxy whose connections can be disturbed.
+// link is the network between two processes: a proxy that can disturb its connections.
 type link struct {
 	proxy      *toxiproxy.Proxy
 	name       string
-	toxics     int      // how many were ever added; numbers their names
-	blackholes []string // the names of the active ones
+	toxics     int      // how many toxics were added so far; used in their names
+	blackholes []string // the names of the active toxics
 }
 
 func newLink(name string, port int) (*link, error) {
@@ -43,8 +43,8 @@ func (l *link) port() int {
 // cut closes all connections and refuses new ones.
 func (l *link) cut() { l.proxy.Stop() }
 
-// restore removes all toxics and accepts connections again. Working connections stay open; those
-// that a toxic has stalled are closed.
+// restore removes all toxics and accepts connections again. Working connections stay open. Connections that a toxic
+// has stalled are closed.
 func (l *link) restore(ctx context.Context) error {
 	reset := make(chan struct{})
 	go func() {
@@ -93,7 +93,7 @@ func (l *link) addToxic(t toxic) error {
 	return nil
 }
 
-// endBlackholes lets new connections work. Those that were blackholed stay so.
+// endBlackholes lets new connections work. Connections that were blackholed stay so.
 func (l *link) endBlackholes() error {
 	for _, name := range l.blackholes {
 		if _, err := l.proxy.Toxics.UpdateToxicJson(name, bytes.NewReader([]byte(`{"toxicity":1,"attributes":{"isOver":true}}`))); err != nil {
@@ -103,9 +103,8 @@ func (l *link) endBlackholes() error {
 	return nil
 }
 
-// blackhole is a toxic that silently drops the data of the connections that exist while it is
-// active, like a replaced router that has lost its connection table. Connections opened after
-// IsOver work.
+// blackhole is a toxic that silently drops the data of all connections that exist while it is active, like a replaced
+// router that has lost its connection table. Connections that are opened after IsOver is set work.
 type blackhole struct {
 	IsOver bool `json:"isOver"`
 }

@@ -31,24 +31,24 @@ type conversation struct {
 	Bot string // the bot that answers; empty: none
 }
 
-// catchUp is what each device must have received at the end: the last seq of its conversation.
+// catchUp is the last seq of each conversation, which each device must have received at the end.
 type catchUp struct{ Seqs map[string]int64 }
 
 const (
-	requestTimeout = 8 * time.Second        // then a client tries the other server
-	retryPause     = 100 * time.Millisecond // before it does
+	requestTimeout = 8 * time.Second        // after that, a client tries the other server
+	retryPause     = 100 * time.Millisecond // the pause before a client tries the other server
 	silenceLimit   = 4 * time.Second        // a connection without data for longer counts as broken
 	catchUpTime    = 20 * time.Second
 )
 
-// load is the clients.
+// load is the set of clients.
 type load struct {
 	loadJob
 	journal *journal
-	http    *http.Client    // for requests that are answered at once
+	http    *http.Client    // for requests that are answered immediately
 	streams *http.Client    // without a timeout
-	sending context.Context // done when nothing new is to be sent
-	dialing chan struct{}   // limits how many sockets are opened at once
+	sending context.Context // done when no new requests are to be sent
+	dialing chan struct{}   // bounds the number of sockets that are opened concurrently
 }
 
 // runLoad is the load generator process. It answers true after each phase:

@@ -43,7 +43,7 @@ make soak puts two servers under a mixed load for 15 minutes (MINUTES=60: for an
 
 `
 
-// workers are the processes that this program starts of itself.
+// workers are the worker processes that this program starts.
 var workers = map[string]func(ctx context.Context, in io.Reader, out io.Writer) error{
 	"load":    runLoad,
 	"model":   runModel,
@@ -63,7 +63,7 @@ func main() {
 	}
 }
 
-// run injects the faults, or runs one of the workers.
+// run injects the faults, or runs a worker.
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	if len(args) == 1 && workers[args[0]] != nil {
 		return workers[args[0]](ctx, in, out)
@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	return errors.Join(err, violated)
 }
 
-// report is the result table, for a terminal and in Markdown.
+// report returns the results, for a terminal and in Markdown.
 type report struct{ text, markdown string }
 
 func parse(args []string) (options, error) {
@@ -121,7 +121,7 @@ func parse(args []string) (options, error) {
 		o.only = strings.Split(only, ",")
 	}
 	if o.parallel == 0 && o.isShort {
-		o.parallel = 2 // a run mostly waits
+		o.parallel = 2 // runs mostly wait
 	}
 	o.parallel = max(o.parallel, 1)
 	if o.seed == 0 {

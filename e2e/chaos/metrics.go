@@ -23,8 +23,8 @@ const (
 // idleMetrics are 0 on an idle server.
 var idleMetrics = []string{"parley_sockets_open", "parley_replies_writing", "parley_replies_waiting", "parley_sends_waiting", "parley_conversations_locked"}
 
-// An idle server may keep its pooled connections: to the database and to Redis, up to the sizes of
-// the pools, and to the model server with two goroutines each.
+// An idle server may keep its pooled connections to the database and to Redis, up to the sizes of the pools, and to
+// the model server, with two goroutines each.
 const (
 	pooledDescriptors = 18 + 20 + 16
 	pooledGoroutines  = 2*16 + 8

@@ -17,7 +17,7 @@ import (
 const (
 	modeNormal  = "normal"
 	modeSilent  = "silent"  // accept questions and answer only after the mode has changed
-	modeSlow    = "slow"    // send a word now and then
+	modeSlow    = "slow"    // send a word occasionally
 	modeAborts  = "aborts"  // close the connection in the middle of an answer
 	modeGarbage = "garbage" // send invalid data
 	modeErrors  = "errors"  // respond with status 500
@@ -92,7 +92,7 @@ func (s *modelServer) complete(w http.ResponseWriter, request *http.Request) {
 		}
 	}
 	question := body.Messages[len(body.Messages)-1].Content
-	// Questions that are not answered yet precede it, in paragraphs of their own.
+	// Questions without a reply precede it, in separate paragraphs.
 	s.stream(w, request, question[strings.LastIndex(question, "\n")+1:])
 }
 

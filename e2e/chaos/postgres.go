@@ -19,14 +19,14 @@ import (
 // postgresTime is how long PostgreSQL may take to start, including recovery.
 const postgresTime = 30 * time.Second
 
-// postgres is a PostgreSQL server that listens on loopback, like one on another machine.
+// postgres is a PostgreSQL server that listens on loopback, like a server on another machine.
 type postgres struct {
 	daemon
 	dir string
 }
 
-// newPostgres creates a cluster below dir, which the user of root's PostgreSQL can access, and
-// starts it.
+// newPostgres creates a cluster below dir, which PostgreSQL's user can access if root runs the program, and starts
+// it.
 func newPostgres(ctx context.Context, bin, dir string, port int) (*postgres, error) {
 	created, err := localpg.Start(ctx, localpg.Config{Dir: dir, BinDir: bin})
 	if err != nil {
@@ -54,8 +54,8 @@ func newPostgres(ctx context.Context, bin, dir string, port int) (*postgres, err
 	return p, p.start(ctx)
 }
 
-// start starts PostgreSQL and waits until it accepts queries. Killed backends release their shared
-// memory with a delay, and until then it refuses to start, so starting is retried.
+// start starts PostgreSQL and waits until it accepts queries. PostgreSQL refuses to start until killed backends have
+// released their shared memory, so the start is retried.
 func (p *postgres) start(ctx context.Context) error {
 	return waitFor(ctx, postgresTime, "start PostgreSQL", func() error {
 		if !p.isRunning() {
@@ -99,7 +99,7 @@ func newRedis(ctx context.Context, dir string, port int) (*daemon, error) {
 
 // flushRedis deletes everything that a running Redis holds.
 func flushRedis(port int) error {
-	conn, err := net.Dial("tcp", address(port)) //nolint:noctx // loopback answers or refuses at once
+	conn, err := net.Dial("tcp", address(port)) //nolint:noctx // a loopback connection is answered or refused immediately
 	if err != nil {
 		return err
 	}

@@ -77,8 +77,8 @@ func (l *load) retry(random *rand.Rand, attempt func(server int) (done bool)) {
 	}
 }
 
-// sendMessage sends a message over REST. With an Idempotency-Key it retries until the message is
-// acknowledged, and sometimes once more; without one it sends once.
+// sendMessage sends a message over REST. With an Idempotency-Key it retries until the message is acknowledged, and
+// sometimes repeats the request once more. Without a key it sends the message once.
 func (l *load) sendMessage(to conversation, content string, isKeyed bool, random *rand.Rand) {
 	key := ""
 	if isKeyed {
@@ -121,7 +121,7 @@ func (l *load) startConversation(content string, random *rand.Rand) {
 	})
 }
 
-// browse reads one of: a history, the conversation lists, records, statistics, an export.
+// browse requests one of these: a history, the conversation lists, records, statistics, an export.
 func (l *load) browse(c conversation, random *rand.Rand) {
 	today := time.Now().UTC().Format(time.DateOnly)
 	days := "startDate=" + today + "&endDate=" + today
@@ -142,8 +142,7 @@ type completion struct {
 	Content string `json:"content"`
 }
 
-// complete requests a reply as a whole. A failed reply releases the key, so that a retry asks
-// again.
+// complete requests a complete reply. A failed reply releases the key, so that a retry asks again.
 func (l *load) complete(to conversation, content string, random *rand.Rand) {
 	l.journal.add(entry{Kind: kindSent, Conversation: to.ID, Content: content})
 	attempts := 0

@@ -19,8 +19,8 @@ const (
 	warmUp = 1500 * time.Millisecond
 	// loadAfterFault is how long the load continues after the fault.
 	loadAfterFault = 2 * time.Second
-	// answerTime is how long questions may wait for their replies after the load: until a lease has
-	// expired, or until a silent model server is given up.
+	// answerTime is how long questions may wait for their replies after the load: until a lease has expired, or until
+	// a silent model server times out.
 	answerTime = 100 * time.Second
 	idleTime   = 30 * time.Second
 )
@@ -31,7 +31,7 @@ type result struct {
 	fault   fault
 	lasted  time.Duration
 	notRun  error  // why it was not injected
-	notIdle string // what a server still held at the end
+	notIdle string // resources that a server did not release
 }
 
 func (r result) isViolated() bool {
@@ -119,12 +119,12 @@ func (d *deployment) checkLogs(r *checkResult) error {
 	return nil
 }
 
-// finish ends the load: nothing new is sent, every question is answered, and the devices catch up.
+// finish ends the load: no new requests are sent, every question is answered, and the devices catch up.
 func (d *deployment) finish(ctx context.Context, load *loadProcess) error {
 	if err := load.do(true); err != nil {
 		return fmt.Errorf("end the load: %w", err)
 	}
-	_ = waitFor(ctx, answerTime, "answer all questions", func() error { // the checker reports the unanswered ones
+	_ = waitFor(ctx, answerTime, "answer all questions", func() error { // the checker reports unanswered questions
 		n, err := d.queryInt(ctx, "SELECT count(*) FROM runs WHERE state IN ('queued', 'running')")
 		if err == nil && n > 0 {
 			err = fmt.Errorf("%d runs have not ended", n)

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// snapshot is everything that the database stores about conversations at one moment.
+// snapshot is the data that the database stores about conversations at one moment.
 type snapshot struct {
 	messages       []storedMessage // by conversation and seq
 	lastSeqs       map[string]int64
@@ -18,7 +18,7 @@ type snapshot struct {
 	runs           map[string]storedRun
 	records        map[string]string // status by run
 	conversations  []storedConversation
-	wrongCounts    []string // counters that differ from what they count
+	wrongCounts    []string // counters that differ from the actual counts
 }
 
 type storedConversation struct {
@@ -87,7 +87,7 @@ func readSnapshot(ctx context.Context, conn *pgx.Conn) (snapshot, error) {
 	return s, nil
 }
 
-// compareCounts collects the counters that differ from what they count.
+// compareCounts collects the counters that differ from the actual counts.
 func (s *snapshot) compareCounts(ctx context.Context, tx pgx.Tx) error {
 	type difference struct{ Text string }
 	differences, err := queryAll[difference](ctx, tx, `

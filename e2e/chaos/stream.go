@@ -37,8 +37,8 @@ type streamedReply struct {
 	failure      string // the reply's error, if it failed
 }
 
-// stream asks a question, streams the reply and resumes it when a stream breaks. Some replies it
-// cancels, on the other server.
+// stream asks a question, streams the reply and resumes it when a stream breaks. It cancels some replies on the other
+// server.
 func (l *load) stream(to conversation, content string, random *rand.Rand) {
 	l.journal.add(entry{Kind: kindSent, Conversation: to.ID, Content: content})
 	var r streamedReply
@@ -94,8 +94,8 @@ func (l *load) openStream(ctx context.Context, server int, to conversation, cont
 	return l.open(ctx, l.streams, server, http.MethodGet, path, "", nil)
 }
 
-// hasFailed reports whether the run has failed because its server was unavailable. Streams never
-// end with that error, because another server may take over the reply.
+// hasFailed reports whether the run failed because its server was unavailable. Streams never end with that error,
+// because another server may take over the reply.
 func (l *load) hasFailed(server int, r *streamedReply) bool {
 	var run struct {
 		State string   `json:"state"`

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processAttributes puts a process into a group of its own, away from the terminal's Ctrl-C, and
-// has the kernel end it when this program dies.
+// processAttributes puts a process into a separate group, which the terminal's Ctrl-C does not reach, and has the
+// kernel kill it when this program dies.
 func processAttributes(owner *syscall.Credential) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT, Credential: owner}
 }
@@ -40,8 +40,7 @@ func fillDisk(dir string) (free func() error, err error) {
 	return func() error { return os.Remove(path) }, nil
 }
 
-// limitFiles changes the limit of file descriptors of a running process. restore sets the old one
-// again.
+// limitFiles changes the limit of file descriptors of a running process. restore resets it.
 func limitFiles(pid int, limit uint64) (restore func() error, err error) {
 	var old unix.Rlimit
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &old); err != nil {

@@ -15,9 +15,9 @@ type trend struct {
 	values     []float64
 }
 
-// slope returns by how much the values grow per hour, fitted by least squares, and its margin of
-// error: two standard errors, corrected for autocorrelation. Consecutive samples that resemble each
-// other carry less information than independent ones, which reduces the effective sample size.
+// slope returns the growth of the values per hour, fitted by least squares, and its margin of error: two standard
+// errors, corrected for autocorrelation. Consecutive similar samples carry less information than independent ones,
+// which reduces the effective sample size.
 func (t *trend) slope() (perHour, margin float64) {
 	n := float64(len(t.values))
 	meanX, meanY := (n-1)/2, mean(t.values)

@@ -1,6 +1,6 @@
-// Package harness starts the processes that benchmarks and chaos tests need: servers, and workers
-// that are this program itself under another name, so that their CPU time and memory are their own.
-// It also writes result tables.
+// Package harness starts the processes of benchmarks and chaos tests: servers, and workers. A worker is another
+// process of the same program, so that its CPU time and memory can be measured separately. The package also writes
+// result tables.
 package harness
 
 import (

@@ -15,13 +15,13 @@ import (
 type Worker struct {
 	cmd  *exec.Cmd
 	name string
-	// Input sends the worker further values while it runs.
+	// Input sends further values to the worker while it runs.
 	Input          *json.Encoder
 	closeInput     func() error
 	stdout, stderr bytes.Buffer
 }
 
-// StartWorker starts this program again as one of its own workers and sends it the job.
+// StartWorker starts this program again as the named worker and sends it the job.
 func StartWorker(ctx context.Context, name string, job any) (*Worker, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -43,8 +43,8 @@ func StartWorker(ctx context.Context, name string, job any) (*Worker, error) {
 	return w, nil
 }
 
-// Wait closes the worker's input, which some workers take as the signal to finish, waits for its
-// exit and decodes its result, unless result is nil.
+// Wait closes the worker's input, which signals some workers to finish. It waits for the worker's exit and decodes
+// its result, unless result is nil.
 func (w *Worker) Wait(ctx context.Context, result any) error {
 	_ = w.closeInput() // fails if it has exited
 	if err := w.cmd.Wait(); err != nil {

@@ -15,7 +15,7 @@ import (
 	api "parley/gen/client"
 )
 
-// reply is what the accounts' chatbots answer.
+// reply is the reply of the accounts' chatbots.
 const reply = "Good day, 世界."
 
 // driveGo runs the scenario with the Go SDK. The Python and TypeScript versions are in scenario/.

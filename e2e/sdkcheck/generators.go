@@ -19,8 +19,8 @@ type tools struct{ root, dir, node string }
 
 const document = "api/openapi.yaml"
 
-// generators returns the rows of the table. Each generator gets the unmodified document and no
-// options but the kind of client and the directory.
+// generators returns the rows of the table. Each generator gets the unmodified document and no options except the
+// kind of client and the directory.
 func (t tools) generators(s *server) []generator {
 	// The Java generators are jars that also contain the annotations and the Jackson that their
 	// clients import.
@@ -70,7 +70,7 @@ func (t tools) generators(s *server) []generator {
 		},
 		{
 			slug: "scjava", name: "swagger-codegen", version: "3.0.34", makes: "Java (resttemplate)",
-			// The only flavour that compiles with what Debian has: Spring 4.3 (libspring-web-java).
+			// The only flavour that compiles with Debian's packages: Spring 4.3 (libspring-web-java).
 			generate: java(swagger, "generate", "-l", "java", "--library", "resttemplate", "--additional-properties", "dateLibrary=java8"),
 			compile:  t.javac("8", strings.Join(append(spring(), swagger), ":"), "", ""),
 		},
@@ -119,7 +119,7 @@ func (t tools) npm(name string, args ...string) step {
 	}
 }
 
-// java runs a generator that is a jar. The options halve the time of such a short run.
+// java runs a generator that is a jar. The options halve the run time, because the run is short.
 func java(jar string, args ...string) step {
 	return func(ctx context.Context, dir string) error {
 		all := append([]string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", jar}, args...)
@@ -240,7 +240,7 @@ func spring() []string {
 // scenario runs the scenario with an account and writes an export to a file.
 type scenario func(ctx context.Context, dir string, with account, export string) error
 
-// drivenBy runs a scenario with an account of its own and checks the export that it wrote.
+// drivenBy runs a scenario with a separate account and checks the export that it wrote.
 func (t tools) drivenBy(s *server, name string, run scenario) step {
 	return func(ctx context.Context, dir string) error {
 		with, err := s.createAccount(ctx, "sdk-"+name)
@@ -293,7 +293,7 @@ func (t tools) pythonScenario(name string) scenario {
 	}
 }
 
-// current checks that the types in sdk/typescript are generated from this document.
+// current checks that the types in sdk/typescript are generated from the current document.
 func (t tools) current(ctx context.Context, dir string) error {
 	schema := filepath.Join(dir, "schema.ts")
 	if err := t.npm("openapi-typescript", document, "-o", schema)(ctx, dir); err != nil {

@@ -11,7 +11,7 @@ import (
 	"parley/e2e/harness"
 )
 
-// rateLimits make a scenario reach its 429 within seconds.
+// rateLimits are low, so that a scenario exceeds its limit within seconds.
 const rateLimits = "messages=200,history=200,list=12"
 
 // server is the running product.

@@ -57,7 +57,7 @@ func checkRefusal(t *testing.T, name string, file []byte, words ...string) {
 }
 
 // Files in the forms that other programs and people write.
-func TestFilesOfOtherPrograms(t *testing.T) {
+func TestFilesOfOtherProgramsAreImported(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string][]string{
 		"01a_hidden_first_sheet.xlsx":               {"Do you open on Sundays?|From ten to six."},
@@ -96,7 +96,7 @@ func readTestFile(t *testing.T, name string) []byte {
 }
 
 // A row that is not in its columns is reported, not stored with parts missing.
-func TestTextsAreReadAsTheirAuthorsMeanThem(t *testing.T) {
+func TestImperfectTextFilesAreRead(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ file, want string }{
 		"vertical bars":             {"question|answer\nA?|b, c; d", "A?|b, c; d"},
@@ -212,7 +212,7 @@ func edit(t *testing.T, change func(book *excelize.File) error) []byte {
 }
 
 // Everything in a worksheet that changes what a cell means is respected or reported.
-func TestWorksheetsMeanWhatTheyShow(t *testing.T) {
+func TestWorksheetsAreReadAsShown(t *testing.T) {
 	t.Parallel()
 	const a, b, c = "A?|a|x", "B?|b|y", "C?|c|z"
 	struck := &excelize.Style{Font: &excelize.Font{Strike: true}}
@@ -307,7 +307,7 @@ func TestCellsOfEveryType(t *testing.T) {
 }
 
 // Rows without content cost little, and media are not measured.
-func TestEmptyRowsAndMediaAreNoBurden(t *testing.T) {
+func TestEmptyRowsAreIgnored(t *testing.T) {
 	t.Parallel()
 	checkTable(t, "empty rows", rawWorkbook(t, "", headerRow+strings.Repeat("<row/>", 200_000)+`<row><c t="str"><v>q</v></c><c t="str"><v>a</v></c></row>`), "q|a")
 }

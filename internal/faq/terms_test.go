@@ -31,7 +31,7 @@ func TestWordsAreStemmed(t *testing.T) {
 	}
 }
 
-func TestChineseGivesBigramsBetweenStopPhrases(t *testing.T) {
+func TestChineseIsSplitIntoBigramsBetweenStopPhrases(t *testing.T) {
 	t.Parallel()
 	got := faq.Terms("請問如何申請退票？")
 	for _, want := range []string{"申請", "退票"} {

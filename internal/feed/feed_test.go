@@ -94,8 +94,8 @@ func TestFeedbackReachesOtherInstances(t *testing.T) {
 func TestRedisRestartLosesNothing(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	first, oneRedis := c.Connected(chattest.Config{})
-	second, twoRedis := c.Connected(chattest.Config{})
+	first, firstRedis := c.Connected(chattest.Config{})
+	second, secondRedis := c.Connected(chattest.Config{})
 	rule, text := chattest.SlowRule(200, 20)
 	c.Script(rule)
 	sent := c.Ask(first)
@@ -106,7 +106,7 @@ func TestRedisRestartLosesNothing(t *testing.T) {
 	remote.Next()
 
 	c.Redis.Stop()
-	chattest.Eventually(t, "the outage is noticed", func() bool { return oneRedis.Unavailable() && twoRedis.Unavailable() })
+	chattest.Eventually(t, "the outage is noticed", func() bool { return firstRedis.Unavailable() && secondRedis.Unavailable() })
 	during := c.Send(first, conversation, "Meanwhile")
 	chattest.AwaitEvent(t, watch, chattest.Any[*feed.Behind])
 	if missed, err := watch.Since(t.Context(), 0); err != nil || len(missed) != 1 || missed[0].ID != during.MessageID {

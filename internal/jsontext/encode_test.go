@@ -30,7 +30,7 @@ func trickyStrings() []string {
 }
 
 // Strings are encoded byte for byte as by encoding/json, whatever bytes they contain, except that U+0085 is escaped.
-func FuzzStringsAreWrittenAsEncodingJSONDoes(f *testing.F) {
+func FuzzAppendString(f *testing.F) {
 	for _, text := range trickyStrings() {
 		f.Add([]byte(text))
 	}
@@ -49,7 +49,7 @@ func FuzzStringsAreWrittenAsEncodingJSONDoes(f *testing.F) {
 func escapeNextLine(encoded string) string { return strings.ReplaceAll(encoded, "\u0085", `\u0085`) }
 
 // Free-form JSON is encoded byte for byte as encoding/json encodes a RawMessage.
-func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
+func FuzzAppendCompact(f *testing.F) {
 	for _, text := range trickyStrings() {
 		if quoted, err := json.Marshal(text); err == nil {
 			f.Add(fmt.Appendf(nil, " { %s :\t[ %s , 1e999,-0.0 ] ,\r\n\"a b\\\" c\\\\\": \"%s\" } \n", quoted, quoted, text))

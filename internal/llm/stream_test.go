@@ -151,7 +151,7 @@ var hostileCases = map[string]hostileCase{
 	"429 with a long Retry-After":  {failWith(429, "Retry-After", "11"), "no more requests", "", 1},
 }
 
-func TestHostileServersFailWithOurMessages(t *testing.T) {
+func TestHostileServersFailWithParleysMessages(t *testing.T) {
 	t.Parallel()
 	for name, c := range hostileCases {
 		t.Run(name, func(t *testing.T) {

@@ -118,15 +118,15 @@ func TestOneTimeValueStaysLocalWhileRedisIsUnavailable(t *testing.T) {
 	redis := redistest.Start(t)
 	first, _ := open(t, redis.URL)
 	second, _ := open(t, redis.URL)
-	here, elsewhere := realtime.NewOneTimeStore(first), realtime.NewOneTimeStore(second)
+	visit, elsewhere := realtime.NewOneTimeStore(first), realtime.NewOneTimeStore(second)
 	redis.Stop()
-	if err := here.Put(t.Context(), "key", "value", time.Minute); err != nil {
+	if err := visit.Put(t.Context(), "key", "value", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok, err := elsewhere.Take(t.Context(), "key"); ok || !errors.Is(err, realtime.ErrUnavailable) {
 		t.Errorf("take at the other instance: %v, %v", ok, err)
 	}
-	if value, ok, err := here.Take(t.Context(), "key"); value != "value" || !ok || err != nil {
+	if value, ok, err := visit.Take(t.Context(), "key"); value != "value" || !ok || err != nil {
 		t.Errorf("take at the same instance: %q, %v, %v", value, ok, err)
 	}
 }

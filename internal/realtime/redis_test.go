@@ -105,21 +105,21 @@ func TestNotificationsReachOtherInstances(t *testing.T) {
 	first, _ := open(t, redis.URL)
 	second, _ := open(t, redis.URL)
 	otherDatabase, _ := open(t, redis.URL+"?db=7")
-	here, there, elsewhere := subscribe(t, first), subscribe(t, second), subscribe(t, otherDatabase)
+	visit, resumed, elsewhere := subscribe(t, first), subscribe(t, second), subscribe(t, otherDatabase)
 	topic := uuid.New()
 	for n := range int64(1000) {
 		first.Publish(realtime.Notification{Kind: "message", Topic: topic, Number: n})
 	}
 	first.Publish(realtime.Notification{Kind: "run", Topic: topic, ID: uuid.New()})
 	last := int64(-1)
-	for got := next(t, there.notifications); got.Kind != "run"; got = next(t, there.notifications) {
+	for got := next(t, resumed.notifications); got.Kind != "run"; got = next(t, resumed.notifications) {
 		if got.Topic != topic || got.Number < last {
 			t.Errorf("received %+v after number %d", got, last)
 		}
 		last = got.Number
 	}
 	second.Publish(realtime.Notification{Kind: "end"})
-	if got := next(t, here.notifications); got.Kind != "end" {
+	if got := next(t, visit.notifications); got.Kind != "end" {
 		t.Errorf("an instance received its own notification: %+v", got)
 	}
 	if last < 0 || len(elsewhere.notifications) > 0 {
@@ -132,7 +132,7 @@ func TestRedisRecoversFromOutages(t *testing.T) {
 	redis := redistest.Start(t)
 	first, log := open(t, redis.URL)
 	second, _ := open(t, redis.URL)
-	there := subscribe(t, second)
+	resumed := subscribe(t, second)
 	for round := 1; round <= 2; round++ {
 		redis.Stop()
 		eventually(t, "the outage is noticed", first.Unavailable)
@@ -142,10 +142,10 @@ func TestRedisRecoversFromOutages(t *testing.T) {
 			}
 		}
 		redis.Start()
-		next(t, there.missed)
+		next(t, resumed.missed)
 		eventually(t, "the recovery is noticed", func() bool { return !first.Unavailable() })
 		first.Publish(realtime.Notification{Kind: "hello", Number: int64(round)})
-		if got := next(t, there.notifications); got.Number != int64(round) {
+		if got := next(t, resumed.notifications); got.Number != int64(round) {
 			t.Errorf("received %+v, want number %d", got, round)
 		}
 		if log.count("redis unavailable") != round || log.count("redis available") != round || first.Outages() != int64(round) {
@@ -260,9 +260,9 @@ func BenchmarkNotification(b *testing.B) {
 	redis := redistest.Start(b)
 	first, _ := open(b, redis.URL)
 	second, _ := open(b, redis.URL)
-	there := subscribe(b, second)
+	resumed := subscribe(b, second)
 	for b.Loop() {
 		first.Publish(realtime.Notification{Kind: "message"})
-		<-there.notifications
+		<-resumed.notifications
 	}
 }

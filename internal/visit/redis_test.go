@@ -26,21 +26,21 @@ func wantSame(t *testing.T, first, second []db.Message) {
 	}
 }
 
-func TestVisitGoesOnAtAllInstances(t *testing.T) {
+func TestVisitContinuesOnAllInstances(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
 	first, second := c.Instance(), c.Instance()
 	rule, text := chattest.SlowRule(40, 20)
 	c.Script(bot.ScriptRule{Match: "nothing", Deltas: []string{"", "x"}, DelayMS: 300, FailAfter: new(1)}, rule)
-	here := first.Visit(t)
-	there := resume(t, second, here)
-	if there.Bot.ID != here.Bot.ID || !there.IsAnonymous {
-		t.Errorf("the resumed visit is %+v", there)
+	visit := first.Visit(t)
+	resumed := resume(t, second, visit)
+	if resumed.Bot.ID != visit.Bot.ID || !resumed.IsAnonymous {
+		t.Errorf("the resumed visit is %+v", resumed)
 	}
 	for round := range int64(2) {
-		sender, from, watcher := first, here, there
+		sender, from, watcher := first, visit, resumed
 		if round == 1 {
-			sender, from, watcher = second, there, here
+			sender, from, watcher = second, resumed, visit
 		}
 		began := time.Now()
 		sent := say(t, sender, from, "Go")
@@ -57,10 +57,10 @@ func TestVisitGoesOnAtAllInstances(t *testing.T) {
 		if stored.Message.Seq != 2*round+2 || stored.Message.Content != text {
 			t.Errorf("got the reply's message %+v", stored.Message)
 		}
-		wantSame(t, awaitMessages(t, here, 2*round+2), awaitMessages(t, there, 2*round+2))
+		wantSame(t, awaitMessages(t, visit, 2*round+2), awaitMessages(t, resumed, 2*round+2))
 	}
-	late := resume(t, second, here)
-	say(t, first, here, "nothing")
+	late := resume(t, second, visit)
+	say(t, first, visit, "nothing")
 	empty := chattest.AwaitEvent(t, late, chattest.Any[*feed.ReplyStarted])
 	if outcome := c.Follow(empty.Reply).Next(); outcome == nil || outcome.Content != "" {
 		t.Errorf("got outcome %+v, want one without text", outcome)
@@ -113,26 +113,26 @@ func TestVisitExpiresWhenIdleOnAllInstances(t *testing.T) {
 func TestVisitSurvivesRedisOutage(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
-	first, oneRedis := c.Connected(chattest.Config{})
-	second, twoRedis := c.Connected(chattest.Config{})
-	here, quiet := first.Visit(t), first.Visit(t)
-	say(t, first, here, "Before")
-	awaitMessages(t, here, 2)
-	there := resume(t, second, here)
+	first, firstRedis := c.Connected(chattest.Config{})
+	second, secondRedis := c.Connected(chattest.Config{})
+	visit, quiet := first.Visit(t), first.Visit(t)
+	say(t, first, visit, "Before")
+	awaitMessages(t, visit, 2)
+	elsewhere := resume(t, second, visit)
 
 	c.Redis.Stop()
-	chattest.Eventually(t, "the outage is noticed", func() bool { return oneRedis.Unavailable() && twoRedis.Unavailable() })
-	say(t, first, here, "Meanwhile")
-	awaitMessages(t, here, 4)
-	say(t, first, resume(t, first, here), "Still")
-	awaitMessages(t, here, 6)
+	chattest.Eventually(t, "the outage is noticed", func() bool { return firstRedis.Unavailable() && secondRedis.Unavailable() })
+	say(t, first, visit, "Meanwhile")
+	awaitMessages(t, visit, 4)
+	say(t, first, resume(t, first, visit), "Still")
+	awaitMessages(t, visit, 6)
 	_, err := second.Visits.Watch(t.Context(), new(quiet.SessionID.String()), nil)
 	chattest.WantKind(t, err, apperr.NotFound)
 	begun := first.Visit(t)
 
 	c.Redis.Start()
-	chattest.Eventually(t, "Redis is back", func() bool { return !oneRedis.Unavailable() && !twoRedis.Unavailable() })
-	wantSame(t, awaitMessages(t, here, 6), awaitMessages(t, there, 6))
+	chattest.Eventually(t, "Redis is back", func() bool { return !firstRedis.Unavailable() && !secondRedis.Unavailable() })
+	wantSame(t, awaitMessages(t, visit, 6), awaitMessages(t, elsewhere, 6))
 	for _, watch := range []*feed.Watch{quiet, begun} {
 		chattest.Eventually(t, "the visit is written back", func() bool {
 			resumed, err := second.Visits.Watch(t.Context(), new(watch.SessionID.String()), nil)
@@ -143,9 +143,9 @@ func TestVisitSurvivesRedisOutage(t *testing.T) {
 		})
 	}
 	c.Redis.Flush()
-	say(t, first, here, "After")
-	if got := say(t, second, there, "And there"); got.Seq < 8 {
+	say(t, first, visit, "After")
+	if got := say(t, second, elsewhere, "And there"); got.Seq < 8 {
 		t.Errorf("the message has seq %d, want at least 8", got.Seq)
 	}
-	wantSame(t, awaitMessages(t, here, 10), awaitMessages(t, there, 10))
+	wantSame(t, awaitMessages(t, visit, 10), awaitMessages(t, elsewhere, 10))
 }

@@ -64,7 +64,7 @@ func say(t *testing.T, d *chattest.Domain, watch *feed.Watch, content string) vi
 	return sent
 }
 
-func TestVisitIsToDefaultBotOfFirstOrganization(t *testing.T) {
+func TestVisitUsesDefaultBotOfFirstOrganization(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	other := f.OtherOrganization(t)
@@ -95,7 +95,7 @@ func TestVisitIsToDefaultBotOfFirstOrganization(t *testing.T) {
 	chattest.WantKind(t, err, apperr.NotFound)
 }
 
-func TestVisitNeedsAnOrganization(t *testing.T) {
+func TestVisitRequiresAnOrganization(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	empty := chattest.NewDomain(chattest.Config{Store: s, Bots: bottest.New(s, nil)})
@@ -285,7 +285,7 @@ func TestIdlestVisitsMakeRoomForNewOnes(t *testing.T) {
 }
 
 // A visit and all visits together have a maximum size in bytes, however many messages the visitors send.
-func TestVisitsHoldAtMostTheirBytes(t *testing.T) {
+func TestVisitsHaveAMaximumSize(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	limits := visit.Limits{VisitBytes: 32 << 10, Bytes: 100 << 10}

@@ -251,8 +251,8 @@ func TestMessagesOfOtherInstancesReachSocket(t *testing.T) {
 	}
 	ws.deliver("From here")
 	ws.awaitReply()
-	there := other.dial("after=0&session_id=" + id)
-	if got, err := there.readMessages(4, nil); err != nil || !slices.Equal(got, o.storedMessages(id)) {
+	resumed := other.dial("after=0&session_id=" + id)
+	if got, err := resumed.readMessages(4, nil); err != nil || !slices.Equal(got, o.storedMessages(id)) {
 		t.Errorf("%v %v", got, err)
 	}
 }
@@ -267,15 +267,15 @@ func TestReplayedMessageIsDeliveredInSeqOrder(t *testing.T) {
 	id := alice.startWithoutReplies()
 	other := alice
 	other.server = serve(t, settings{database: s.database})
-	there := other.watch(id)
+	resumed := other.watch(id)
 	alice.postMessage(id, "Before")
 	alice.watch(id).deliver("Hello", "client_message_id", "c-1")
-	there.sendMessage("Hello", "client_message_id", "c-1")
+	resumed.sendMessage("Hello", "client_message_id", "c-1")
 	var seqs []int64
-	for _, got := range there.readUntil(func(f frame) bool { return f.isStatus("delivered") }) {
+	for _, got := range resumed.readUntil(func(f frame) bool { return f.isStatus("delivered") }) {
 		seqs = append(seqs, got.Seq)
 	}
-	there.deliver("After")
+	resumed.deliver("After")
 	if !slices.Equal(seqs, []int64{1, 2, 2}) {
 		t.Errorf("received the seqs %v", seqs)
 	}

@@ -19,7 +19,7 @@ import (
 // message is a typical body of sendMessage.
 const message = `{"content":"請問如何申請退款？ How do I get my money back?","metadata":{"page":"https://shop.example.com/orders/1","tags":["refund","order"],"n":1.50}}`
 
-// BenchmarkHotContract enforces the contract on a message, without authentication, which asks the database.
+// BenchmarkHotContract enforces the contract on a message. It excludes authentication, which queries the database.
 func BenchmarkHotContract(b *testing.B) {
 	enforce := enforcer(b, "sendMessage", "id")
 	b.ReportAllocs()
@@ -43,7 +43,7 @@ var largest = map[string]string{
 	"long items":       `{"content":"Hi","attachments":[` + strings.Repeat(`"`+strings.Repeat("x", 15)+`",`, 49_900) + `"x"]}`,
 }
 
-// BenchmarkLargestBody enforces the contract on the bodies that cost most, valid or not.
+// BenchmarkLargestBody enforces the contract on the most expensive bodies, valid and invalid.
 func BenchmarkLargestBody(b *testing.B) {
 	for name, body := range largest {
 		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
@@ -109,7 +109,7 @@ func BenchmarkHotObserve(b *testing.B) {
 	}
 }
 
-// discard is a response that is thrown away.
+// discard is a response writer that discards everything.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header            { return d.header }

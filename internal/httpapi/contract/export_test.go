@@ -1,4 +1,4 @@
 package contract
 
-// IsValidRequestID is fuzzed.
+// IsValidRequestID is exported for fuzzing.
 var IsValidRequestID = isValidRequestID

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// The race detector allocates memory of its own, so this is measured without it.
+// The race detector allocates additional memory, so the test does not run with it.
 
-// A request never needs more than a few times the memory of its body, whatever it contains.
+// A request needs at most a few times the memory of its body, whatever the body contains.
 func TestMemoryOfLargestBodiesIsBounded(t *testing.T) {
 	for name, body := range largest {
 		enforce := largestEnforcer(t, name)

@@ -9,7 +9,7 @@ import (
 	"parley/internal/httpapi/contract"
 )
 
-// An accepted request ID is visible ASCII, and is the same in a header.
+// An accepted request ID is visible ASCII and unchanged in a header.
 func FuzzRequestID(f *testing.F) {
 	for _, seed := range []string{"", "a", "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d", "a b", "a\r\nb: c", "\x00", "字", strings.Repeat("x", 128), strings.Repeat("x", 129), "A.b_c:d-9", "\"", "\\", "%0a"} {
 		f.Add(seed)

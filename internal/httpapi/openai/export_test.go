@@ -30,7 +30,7 @@ func RestartedStream(before string, after ...string) (stream string, err error) 
 	return w.Body.String(), err
 }
 
-// ChunkOf returns the stream of a delta, and the stream that encoding/json gives of the generated type.
+// ChunkOf returns a delta as it is streamed, and as encoding/json encodes the generated type.
 func ChunkOf(text, model string) (stream, want string, err error) {
 	w := httptest.NewRecorder()
 	events := newEvents(w, model)

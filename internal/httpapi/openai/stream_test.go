@@ -8,7 +8,7 @@ import (
 	"parley/internal/httpapi/openai"
 )
 
-// chunk is what the tests read of an event.
+// chunk is the part of an event that the tests read.
 type chunk struct {
 	Choices []struct {
 		Delta struct {
@@ -43,7 +43,8 @@ func read(t *testing.T, stream string) (content string, hasError, isDone bool) {
 	return content, hasError, isDone
 }
 
-// Chunks cannot be withdrawn: a restarted reply continues where it is longer, and fails where it differs.
+// Chunks that were sent cannot be replaced. A restarted reply continues if its text begins with the sent text, and
+// fails otherwise.
 func TestRestartedReplyContinuesOrFails(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -68,8 +69,9 @@ func TestRestartedReplyContinuesOrFails(t *testing.T) {
 	}
 }
 
-// A delta is what encoding/json writes of the generated type, also if the model's name looks like the empty content.
-func TestDeltaIsWrittenAsEncodingJSONDoes(t *testing.T) {
+// A delta is encoded byte for byte as encoding/json encodes the generated type, even if the name of the model looks
+// like the empty content.
+func TestDeltaIsEncodedLikeEncodingJSON(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"plain", `"quoted" \ and /`, "<script>alert('&amp;')</script>", "\u2028\u2029", "請問", "🙂", "\xff\xfe", "a\xc3(b", "\x00\x1f\x7f", "\r\n\t",

@@ -7,7 +7,7 @@ import (
 	"parley/internal/httpapi/recordfile"
 )
 
-// The name of a file is one header in ASCII, which says nothing that the name did not, whatever it holds.
+// For any file name, the header is one line of ASCII, and a name cannot add parameters.
 func FuzzContentDisposition(f *testing.F) {
 	for _, seed := range []string{"parley.xlsx", "", "a\"; filename=evil.exe", "a\r\nSet-Cookie: x=1", "../../etc/passwd", `..\..\boot.ini`, "字.csv", "\u202excod.exe", "a%0d%0ab", "\x00", "\xff", "'", "*", "a;b", "=cmd|' /C calc'!A0"} {
 		f.Add(seed)

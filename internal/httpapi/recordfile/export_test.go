@@ -1,4 +1,4 @@
 package recordfile
 
-// ContentDisposition is tested with all names of files.
+// ContentDisposition is exported for fuzzing.
 var ContentDisposition = contentDisposition

@@ -38,7 +38,7 @@ func (d *daemon) spawn() error {
 	cmd.SysProcAttr = processAttributes(d.owner)
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
-		// PR_SET_PDEATHSIG refers to the thread that started the process. The thread must therefore live as long as
+		// PR_SET_PDEATHSIG refers to the thread that started the process. The thread must therefore outlive
 		// the process.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()

@@ -68,6 +68,24 @@ WHERE organization_id = @organization_id AND 'admin' = ANY (scopes) AND expires_
 ORDER BY id
 FOR UPDATE;
 
+-- GetAPIKeyForUpdate returns an API key with its user's name, and blocks its other writers.
+-- name: GetAPIKeyForUpdate :one
+SELECT sqlc.embed(k), u.name AS user_name
+FROM api_keys k
+JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
+WHERE k.organization_id = @organization_id AND k.id = @id
+FOR UPDATE OF k;
+
+-- UpdateAPIKey replaces the name, the expiry and the limits of an API key.
+-- name: UpdateAPIKey :exec
+UPDATE api_keys SET
+    name           = @name,
+    expires_at     = sqlc.narg('expires_at'),
+    messages_limit = sqlc.narg('messages_limit'),
+    history_limit  = sqlc.narg('history_limit'),
+    list_limit     = sqlc.narg('list_limit')
+WHERE organization_id = @organization_id AND id = @id;
+
 -- DeleteAPIKey revokes an API key and returns the fields that the audit event records.
 -- name: DeleteAPIKey :one
 DELETE FROM api_keys WHERE organization_id = @organization_id AND id = @id

@@ -111,3 +111,20 @@ WHERE organization_id = @organization_id AND id = @id;
 -- DeleteContact deletes a contact. Its conversations are deleted by cascade.
 -- name: DeleteContact :execrows
 DELETE FROM contacts WHERE organization_id = @organization_id AND id = @id;
+
+-- FindContactConversations returns the ids of a page of a contact's conversations, latest activity
+-- first, and how many there are. With a pattern, only those are counted in which a text matches.
+-- All of the contact's conversations are read, because no index has the order of their activity.
+-- name: FindContactConversations :one
+WITH found AS MATERIALIZED (
+    SELECT s.id, s.last_activity
+    FROM sessions s
+    WHERE s.organization_id = @organization_id AND s.contact_id = @contact_id AND (s.last_seq > 0 OR NOT s.is_implied)
+      AND (sqlc.narg('inbox_id')::uuid IS NULL OR s.inbox_id = sqlc.narg('inbox_id'))
+      AND (sqlc.narg('pattern')::text IS NULL OR canonical(s.title) ILIKE sqlc.narg('pattern')
+           OR EXISTS (SELECT FROM message_history m
+                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
+                        AND canonical(m.content) ILIKE sqlc.narg('pattern') OFFSET 0))
+)
+SELECT (SELECT count(*) FROM found)::bigint AS total,
+       ARRAY(SELECT f.id FROM found f ORDER BY f.last_activity DESC, f.id DESC LIMIT @page_limit OFFSET @page_offset)::uuid[] AS ids;

@@ -54,6 +54,15 @@ SELECT * FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id
 -- name: DeleteFaq :execrows
 DELETE FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id;
 
+-- DeleteFaqs deletes FAQ entries of a chatbot, in the order of their ids, so that two requests cannot
+-- deadlock. It returns how many existed.
+-- name: DeleteFaqs :execrows
+DELETE FROM faqs d WHERE (d.organization_id, d.id) IN (
+    SELECT f.organization_id, f.id FROM faqs f
+    WHERE f.organization_id = @organization_id AND f.bot_id = @bot_id AND f.id = ANY (@ids::uuid[])
+    ORDER BY f.id
+    FOR UPDATE);
+
 -- ListFaqsForImport returns all of a chatbot's FAQ entries for comparison by an import, newest
 -- first, with a hash of each answer. Looking up thousands of questions one by one is faster only
 -- while the planner's statistics are current, and an import cannot wait for ANALYZE.

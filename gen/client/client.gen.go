@@ -70,6 +70,7 @@ func (e AttachmentType) Valid() bool {
 const (
 	AuditActionAPIKeyCreated       AuditAction = "apiKey.created"
 	AuditActionAPIKeyRevoked       AuditAction = "apiKey.revoked"
+	AuditActionAPIKeyUpdated       AuditAction = "apiKey.updated"
 	AuditActionChatbotDeleted      AuditAction = "chatbot.deleted"
 	AuditActionContactDeleted      AuditAction = "contact.deleted"
 	AuditActionConversationDeleted AuditAction = "conversation.deleted"
@@ -84,6 +85,8 @@ func (e AuditAction) Valid() bool {
 	case AuditActionAPIKeyCreated:
 		return true
 	case AuditActionAPIKeyRevoked:
+		return true
+	case AuditActionAPIKeyUpdated:
 		return true
 	case AuditActionChatbotDeleted:
 		return true
@@ -1227,6 +1230,38 @@ type APIKeyRef struct {
 	User nullable.Nullable[string] `json:"user"`
 }
 
+// APIKeyUpdate Changes to an API key. Absent fields are unchanged.
+type APIKeyUpdate struct {
+	// ExpiresAt Time in the future at which the key expires. Null: never.
+	//
+	// Example: 2030-01-01T00:00:00.000000Z
+	ExpiresAt nullable.Nullable[time.Time] `json:"expiresAt,omitempty"`
+
+	// Name A name, which must not be blank.
+	//
+	// Example: Support
+	Name *Name `json:"name,omitempty"`
+
+	// RateLimits Limits of this key in place of those of its user, as in createApiKey. Null removes a limit: the limit of the
+	// class applies. A limit above what the operator allows (`PARLEY_RATE_CEILINGS`) is 400.
+	RateLimits *struct {
+		// History Requests per minute of the class `history`.
+		//
+		// Example: 600
+		History nullable.Nullable[int] `json:"history,omitempty"`
+
+		// List Requests per minute of the class `list`.
+		//
+		// Example: 300
+		List nullable.Nullable[int] `json:"list,omitempty"`
+
+		// Messages Requests per minute of the class `messages`.
+		//
+		// Example: 600
+		Messages nullable.Nullable[int] `json:"messages,omitempty"`
+	} `json:"rateLimits,omitempty"`
+}
+
 // Attachment An attachment of a message.
 type Attachment struct {
 	// File URL of the file.
@@ -1315,8 +1350,8 @@ type AuditEvent struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Details Details of the object. API key: `prefix`, `name` and `scopes`, and `user` if it was created. Chatbot:
-	// `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
+	// Details Details of the object. API key: `prefix`, `name` and `scopes`, `user` if it was created, and `expiresAt` and
+	// `rateLimits` if it was updated. Chatbot: `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
 	// `timezone`. Details never include messages or who sent them.
 	Details json.RawMessage `json:"details"`
 
@@ -1818,6 +1853,29 @@ type ChatbotCreate struct {
 	//
 	// Example: Sorry, I do not know that.
 	UnanswerableReply *string `json:"unanswerableReply,omitempty"`
+}
+
+// ChatbotFaqCreate An FAQ to create, with its chatbot.
+type ChatbotFaqCreate struct {
+	// Answer The answer. HTML is converted to plain text.
+	//
+	// Example: Use the link on the sign-in page.
+	Answer FaqAnswer `json:"answer"`
+
+	// Chatbot Id or slug of the chatbot. An unknown one is 404.
+	//
+	// Example: parley
+	Chatbot string `json:"chatbot"`
+
+	// Labels Labels for restricting retrieval (queryMetadata).
+	//
+	// Example: ["account"]
+	Labels *[]string `json:"labels,omitempty"`
+
+	// Question The question.
+	//
+	// Example: How do I reset my password?
+	Question FaqQuestion `json:"question"`
 }
 
 // ChatbotList A page of chatbots.
@@ -2498,6 +2556,23 @@ type ConversationInbox struct {
 	UnreadConversationsCount int64 `json:"unreadConversationsCount"`
 }
 
+// ConversationList A page of a contact's conversations.
+type ConversationList struct {
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
+	Previous nullable.Nullable[string] `json:"previous"`
+
+	// Results The results of this page.
+	Results []Conversation `json:"results"`
+}
+
 // ConversationOperation An operation on a conversation.
 type ConversationOperation struct {
 	// Action Action of an operation.
@@ -2966,6 +3041,14 @@ type FaqList struct {
 //
 // Example: How do I reset my password?
 type FaqQuestion = string
+
+// FaqSelection FAQs of a chatbot.
+type FaqSelection struct {
+	// Ids Ids of the FAQs.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04"]
+	Ids []string `json:"ids"`
+}
 
 // FaqUpdate Changes to an FAQ. Absent fields are unchanged.
 type FaqUpdate struct {
@@ -3770,6 +3853,34 @@ type OpenAIModelObject string
 //
 // Example: ["https://www.example.com"]
 type Origins = []string
+
+// OutgoingMessageCreate A message of the staff to create.
+type OutgoingMessageCreate struct {
+	// Attachments Attachments of the message.
+	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
+
+	// Canvas A document that is attached to a message.
+	Canvas nullable.Nullable[Canvas] `json:"canvas,omitempty"`
+
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
+	//
+	// Example: How do I reset my password?
+	Content *MessageContent `json:"content,omitempty"`
+
+	// ContentPayload Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
+	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
+
+	// Conversation Id of the conversation. An unknown one is 404.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation string `json:"conversation"`
+
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
+	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
+}
 
 // Problem A problem document (RFC 9457).
 type Problem struct {
@@ -5059,6 +5170,21 @@ type CreateFaqParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteFaqsParams defines parameters for DeleteFaqs.
+type DeleteFaqsParams struct {
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ImportFaqsParams defines parameters for ImportFaqs.
 type ImportFaqsParams struct {
 	// DryRun Whether to return what the import would do, without storing anything.
@@ -5252,6 +5378,25 @@ type CreateContactParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListContactConversationsParams defines parameters for ListContactConversations.
+type ListContactConversationsParams struct {
+	// Page Number of the page, starting at 1.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Inbox Only conversations in this inbox (id).
+	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
+
+	// Keyword Only conversations whose title or messages contain this text; see "Text filters".
+	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
+}
+
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
 	// BotID Only conversations with this bot (id or slug).
@@ -5366,6 +5511,21 @@ type SendMessageParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// AddFaqParams defines parameters for AddFaq.
+type AddFaqParams struct {
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListInboxesParams defines parameters for ListInboxes.
 type ListInboxesParams struct {
 	// Page Number of the page, starting at 1.
@@ -5393,6 +5553,21 @@ type ListMessagesParams struct {
 
 // CreateMessageParams defines parameters for CreateMessage.
 type CreateMessageParams struct {
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateOutgoingMessageParams defines parameters for CreateOutgoingMessage.
+type CreateOutgoingMessageParams struct {
 	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
 	// method and the path, and to the purpose of a client token.
 	//
@@ -5534,6 +5709,9 @@ type ConnectParams struct {
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyCreate
 
+// UpdateAPIKeyJSONRequestBody defines body for UpdateAPIKey for application/json ContentType.
+type UpdateAPIKeyJSONRequestBody = APIKeyUpdate
+
 // CreateChatbotJSONRequestBody defines body for CreateChatbot for application/json ContentType.
 type CreateChatbotJSONRequestBody = ChatbotCreate
 
@@ -5545,6 +5723,9 @@ type CreateCompletionJSONRequestBody = CompletionCreate
 
 // CreateFaqJSONRequestBody defines body for CreateFaq for application/json ContentType.
 type CreateFaqJSONRequestBody = FaqCreate
+
+// DeleteFaqsJSONRequestBody defines body for DeleteFaqs for application/json ContentType.
+type DeleteFaqsJSONRequestBody = FaqSelection
 
 // ImportFaqsMultipartRequestBody defines body for ImportFaqs for multipart/form-data ContentType.
 type ImportFaqsMultipartRequestBody = FaqUpload
@@ -5579,8 +5760,14 @@ type UpdateConversationJSONRequestBody = ConversationUpdate
 // SendMessageJSONRequestBody defines body for SendMessage for application/json ContentType.
 type SendMessageJSONRequestBody = MessageSend
 
+// AddFaqJSONRequestBody defines body for AddFaq for application/json ContentType.
+type AddFaqJSONRequestBody = ChatbotFaqCreate
+
 // CreateMessageJSONRequestBody defines body for CreateMessage for application/json ContentType.
 type CreateMessageJSONRequestBody = MessageCreate
+
+// CreateOutgoingMessageJSONRequestBody defines body for CreateOutgoingMessage for application/json ContentType.
+type CreateOutgoingMessageJSONRequestBody = OutgoingMessageCreate
 
 // SetMessageFeedbackJSONRequestBody defines body for SetMessageFeedback for application/json ContentType.
 type SetMessageFeedbackJSONRequestBody = FeedbackUpdate
@@ -5920,6 +6107,32 @@ type ClientInterface interface {
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// UpdateAPIKeyWithBody Update an API key
+	//
+	// Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+	// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+	// never expires must not expire (409). To change scopes, create another key.
+	//
+	// Requires the scope `admin`. Can be repeated safely.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/api-keys/{keyId}/ (the `UpdateAPIKey` operationId).
+	UpdateAPIKeyWithBody(ctx context.Context, keyID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateAPIKey Update an API key
+	//
+	// Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+	// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+	// never expires must not expire (409). To change scopes, create another key.
+	//
+	// Requires the scope `admin`. Can be repeated safely.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/api-keys/{keyId}/ (the `UpdateAPIKey` operationId).
+	UpdateAPIKey(ctx context.Context, keyID string, body UpdateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAuditEvents List audit events
 	//
 	// Returns the organization's audit trail, newest first. It records:
@@ -6162,6 +6375,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
 	CreateFaq(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteFaqsWithBody Delete FAQs
+	//
+	// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+	// have one of the FAQs, none is deleted and the answer is 404.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/batch-delete/ (the `DeleteFaqs` operationId).
+	DeleteFaqsWithBody(ctx context.Context, chatbotID ChatbotID, params *DeleteFaqsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteFaqs Delete FAQs
+	//
+	// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+	// have one of the FAQs, none is deleted and the answer is 404.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/batch-delete/ (the `DeleteFaqs` operationId).
+	DeleteFaqs(ctx context.Context, chatbotID ChatbotID, params *DeleteFaqsParams, body DeleteFaqsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ImportFaqsWithBody Import FAQs
 	//
@@ -6518,6 +6755,28 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
 	UpdateContact(ctx context.Context, contactID string, body UpdateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListContactConversations List a contact's conversations
+	//
+	// Returns the conversations of a contact, latest activity first. An unknown contact or inbox is 404. Page 1 always
+	// exists; a later page beyond the end is 404.
+	//
+	// A page can have fewer than `pageSize` results: it ends early when its last messages add up to 4 MiB. `next` then
+	// continues after the last result. A search that takes longer than 5 seconds is 504.
+	//
+	// Requires the scope `agent`. Rate class: `list`.
+	//
+	// Corresponds with GET /api/contacts/{contactId}/conversations/ (the `ListContactConversations` operationId).
+	ListContactConversations(ctx context.Context, contactID string, params *ListContactConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetLatestConversation Get a contact's latest conversation
+	//
+	// Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
+	//
+	// Requires the scope `agent`.
+	//
+	// Corresponds with GET /api/contacts/{contactId}/conversations/latest/ (the `GetLatestConversation` operationId).
+	GetLatestConversation(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListConversations List your conversations
 	//
 	// Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
@@ -6746,6 +7005,28 @@ type ClientInterface interface {
 	// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
 	SendMessage(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AddFaqWithBody Create an FAQ of a chatbot in the body
+	//
+	// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/faqs/ (the `AddFaq` operationId).
+	AddFaqWithBody(ctx context.Context, params *AddFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddFaq Create an FAQ of a chatbot in the body
+	//
+	// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/faqs/ (the `AddFaq` operationId).
+	AddFaq(ctx context.Context, params *AddFaqParams, body AddFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListInboxes List inboxes
 	//
 	// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
@@ -6757,6 +7038,15 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
 	ListInboxes(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetInbox Get an inbox
+	//
+	// Returns an inbox with its channel.
+	//
+	// Requires the scope `manage` or `agent`.
+	//
+	// Corresponds with GET /api/inboxes/{inboxId}/ (the `GetInbox` operationId).
+	GetInbox(ctx context.Context, inboxID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMe Get the caller
 	//
@@ -6816,6 +7106,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/messages/ (the `CreateMessage` operationId).
 	CreateMessage(ctx context.Context, params *CreateMessageParams, body CreateMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateOutgoingMessageWithBody Create an outgoing message
+	//
+	// Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+	// is started.
+	//
+	// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/messages/outgoing/ (the `CreateOutgoingMessage` operationId).
+	CreateOutgoingMessageWithBody(ctx context.Context, params *CreateOutgoingMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateOutgoingMessage Create an outgoing message
+	//
+	// Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+	// is started.
+	//
+	// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/messages/outgoing/ (the `CreateOutgoingMessage` operationId).
+	CreateOutgoingMessage(ctx context.Context, params *CreateOutgoingMessageParams, body CreateOutgoingMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMessage Get a message
 	//
@@ -7435,6 +7749,52 @@ func (c *Client) DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...R
 	return c.Client.Do(req)
 }
 
+// UpdateAPIKeyWithBody Update an API key
+//
+// Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+// never expires must not expire (409). To change scopes, create another key.
+//
+// Requires the scope `admin`. Can be repeated safely.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/api-keys/{keyId}/ (the `UpdateAPIKey` operationId).
+func (c *Client) UpdateAPIKeyWithBody(ctx context.Context, keyID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateAPIKeyRequestWithBody(c.Server, keyID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateAPIKey Update an API key
+//
+// Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+// never expires must not expire (409). To change scopes, create another key.
+//
+// Requires the scope `admin`. Can be repeated safely.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/api-keys/{keyId}/ (the `UpdateAPIKey` operationId).
+func (c *Client) UpdateAPIKey(ctx context.Context, keyID string, body UpdateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateAPIKeyRequest(c.Server, keyID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListAuditEvents List audit events
 //
 // Returns the organization's audit trail, newest first. It records:
@@ -7798,6 +8158,50 @@ func (c *Client) CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, par
 // Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
 func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateFaqRequest(c.Server, chatbotID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteFaqsWithBody Delete FAQs
+//
+// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+// have one of the FAQs, none is deleted and the answer is 404.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/chatbots/{chatbotId}/faqs/batch-delete/ (the `DeleteFaqs` operationId).
+func (c *Client) DeleteFaqsWithBody(ctx context.Context, chatbotID ChatbotID, params *DeleteFaqsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteFaqsRequestWithBody(c.Server, chatbotID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteFaqs Delete FAQs
+//
+// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+// have one of the FAQs, none is deleted and the answer is 404.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/chatbots/{chatbotId}/faqs/batch-delete/ (the `DeleteFaqs` operationId).
+func (c *Client) DeleteFaqs(ctx context.Context, chatbotID ChatbotID, params *DeleteFaqsParams, body DeleteFaqsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteFaqsRequest(c.Server, chatbotID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8373,6 +8777,48 @@ func (c *Client) UpdateContact(ctx context.Context, contactID string, body Updat
 	return c.Client.Do(req)
 }
 
+// ListContactConversations List a contact's conversations
+//
+// Returns the conversations of a contact, latest activity first. An unknown contact or inbox is 404. Page 1 always
+// exists; a later page beyond the end is 404.
+//
+// A page can have fewer than `pageSize` results: it ends early when its last messages add up to 4 MiB. `next` then
+// continues after the last result. A search that takes longer than 5 seconds is 504.
+//
+// Requires the scope `agent`. Rate class: `list`.
+//
+// Corresponds with GET /api/contacts/{contactId}/conversations/ (the `ListContactConversations` operationId).
+func (c *Client) ListContactConversations(ctx context.Context, contactID string, params *ListContactConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListContactConversationsRequest(c.Server, contactID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetLatestConversation Get a contact's latest conversation
+//
+// Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
+//
+// Requires the scope `agent`.
+//
+// Corresponds with GET /api/contacts/{contactId}/conversations/latest/ (the `GetLatestConversation` operationId).
+func (c *Client) GetLatestConversation(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLatestConversationRequest(c.Server, contactID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListConversations List your conversations
 //
 // Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
@@ -8751,6 +9197,48 @@ func (c *Client) SendMessage(ctx context.Context, id ConversationID, params *Sen
 	return c.Client.Do(req)
 }
 
+// AddFaqWithBody Create an FAQ of a chatbot in the body
+//
+// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/faqs/ (the `AddFaq` operationId).
+func (c *Client) AddFaqWithBody(ctx context.Context, params *AddFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddFaqRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddFaq Create an FAQ of a chatbot in the body
+//
+// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/faqs/ (the `AddFaq` operationId).
+func (c *Client) AddFaq(ctx context.Context, params *AddFaqParams, body AddFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddFaqRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListInboxes List inboxes
 //
 // Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
@@ -8763,6 +9251,25 @@ func (c *Client) SendMessage(ctx context.Context, id ConversationID, params *Sen
 // Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
 func (c *Client) ListInboxes(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListInboxesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetInbox Get an inbox
+//
+// Returns an inbox with its channel.
+//
+// Requires the scope `manage` or `agent`.
+//
+// Corresponds with GET /api/inboxes/{inboxId}/ (the `GetInbox` operationId).
+func (c *Client) GetInbox(ctx context.Context, inboxID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetInboxRequest(c.Server, inboxID)
 	if err != nil {
 		return nil, err
 	}
@@ -8862,6 +9369,50 @@ func (c *Client) CreateMessageWithBody(ctx context.Context, params *CreateMessag
 // Corresponds with POST /api/messages/ (the `CreateMessage` operationId).
 func (c *Client) CreateMessage(ctx context.Context, params *CreateMessageParams, body CreateMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateMessageRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateOutgoingMessageWithBody Create an outgoing message
+//
+// Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+// is started.
+//
+// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/messages/outgoing/ (the `CreateOutgoingMessage` operationId).
+func (c *Client) CreateOutgoingMessageWithBody(ctx context.Context, params *CreateOutgoingMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateOutgoingMessageRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateOutgoingMessage Create an outgoing message
+//
+// Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+// is started.
+//
+// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/messages/outgoing/ (the `CreateOutgoingMessage` operationId).
+func (c *Client) CreateOutgoingMessage(ctx context.Context, params *CreateOutgoingMessageParams, body CreateOutgoingMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateOutgoingMessageRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -9862,6 +10413,53 @@ func NewDeleteAPIKeyRequest(server string, keyID string) (*http.Request, error) 
 	return req, nil
 }
 
+// NewUpdateAPIKeyRequest calls the generic UpdateAPIKey builder with application/json body
+func NewUpdateAPIKeyRequest(server string, keyID string, body UpdateAPIKeyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateAPIKeyRequestWithBody(server, keyID, "application/json", bodyReader)
+}
+
+// NewUpdateAPIKeyRequestWithBody constructs an http.Request for the UpdateAPIKey method, with any body, and a specified content type
+func NewUpdateAPIKeyRequestWithBody(server string, keyID string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "keyId", keyID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/api-keys/%s/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListAuditEventsRequest constructs an http.Request for the ListAuditEvents method
 func NewListAuditEventsRequest(server string, params *ListAuditEventsParams) (*http.Request, error) {
 	var err error
@@ -10411,6 +11009,68 @@ func NewCreateFaqRequestWithBody(server string, chatbotID ChatbotID, params *Cre
 	}
 
 	operationPath := fmt.Sprintf("/api/chatbots/%s/faqs/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteFaqsRequest calls the generic DeleteFaqs builder with application/json body
+func NewDeleteFaqsRequest(server string, chatbotID ChatbotID, params *DeleteFaqsParams, body DeleteFaqsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDeleteFaqsRequestWithBody(server, chatbotID, params, "application/json", bodyReader)
+}
+
+// NewDeleteFaqsRequestWithBody constructs an http.Request for the DeleteFaqs method, with any body, and a specified content type
+func NewDeleteFaqsRequestWithBody(server string, chatbotID ChatbotID, params *DeleteFaqsParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "chatbotId", chatbotID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/chatbots/%s/faqs/batch-delete/", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -11677,6 +12337,149 @@ func NewUpdateContactRequestWithBody(server string, contactID string, contentTyp
 	return req, nil
 }
 
+// NewListContactConversationsRequest constructs an http.Request for the ListContactConversations method
+func NewListContactConversationsRequest(server string, contactID string, params *ListContactConversationsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "contactId", contactID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/contacts/%s/conversations/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Page != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page", *params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Inbox != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "inbox", *params.Inbox, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Keyword != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "keyword", *params.Keyword, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetLatestConversationRequest constructs an http.Request for the GetLatestConversation method
+func NewGetLatestConversationRequest(server string, contactID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "contactId", contactID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/contacts/%s/conversations/latest/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListConversationsRequest constructs an http.Request for the ListConversations method
 func NewListConversationsRequest(server string, params *ListConversationsParams) (*http.Request, error) {
 	var err error
@@ -12320,6 +13123,61 @@ func NewSendMessageRequestWithBody(server string, id ConversationID, params *Sen
 	return req, nil
 }
 
+// NewAddFaqRequest calls the generic AddFaq builder with application/json body
+func NewAddFaqRequest(server string, params *AddFaqParams, body AddFaqJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddFaqRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewAddFaqRequestWithBody constructs an http.Request for the AddFaq method, with any body, and a specified content type
+func NewAddFaqRequestWithBody(server string, params *AddFaqParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/faqs/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListInboxesRequest constructs an http.Request for the ListInboxes method
 func NewListInboxesRequest(server string, params *ListInboxesParams) (*http.Request, error) {
 	var err error
@@ -12388,6 +13246,40 @@ func NewListInboxesRequest(server string, params *ListInboxesParams) (*http.Requ
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetInboxRequest constructs an http.Request for the GetInbox method
+func NewGetInboxRequest(server string, inboxID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "inboxId", inboxID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/inboxes/%s/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -12524,6 +13416,61 @@ func NewCreateMessageRequestWithBody(server string, params *CreateMessageParams,
 	}
 
 	operationPath := fmt.Sprintf("/api/messages/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateOutgoingMessageRequest calls the generic CreateOutgoingMessage builder with application/json body
+func NewCreateOutgoingMessageRequest(server string, params *CreateOutgoingMessageParams, body CreateOutgoingMessageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateOutgoingMessageRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateOutgoingMessageRequestWithBody constructs an http.Request for the CreateOutgoingMessage method, with any body, and a specified content type
+func NewCreateOutgoingMessageRequestWithBody(server string, params *CreateOutgoingMessageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/messages/outgoing/")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -13741,6 +14688,32 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
+	// UpdateAPIKeyWithBodyWithResponse Update an API key
+	//
+	// Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+	// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+	// never expires must not expire (409). To change scopes, create another key.
+	//
+	// Requires the scope `admin`. Can be repeated safely.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/api-keys/{keyId}/ (the `UpdateAPIKey` operationId).
+	UpdateAPIKeyWithBodyWithResponse(ctx context.Context, keyID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateAPIKeyResponse, error)
+
+	// UpdateAPIKeyWithResponse Update an API key
+	//
+	// Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+	// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+	// never expires must not expire (409). To change scopes, create another key.
+	//
+	// Requires the scope `admin`. Can be repeated safely.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/api-keys/{keyId}/ (the `UpdateAPIKey` operationId).
+	UpdateAPIKeyWithResponse(ctx context.Context, keyID string, body UpdateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateAPIKeyResponse, error)
+
 	// ListAuditEventsWithResponse List audit events
 	//
 	// Returns the organization's audit trail, newest first. It records:
@@ -13993,6 +14966,30 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
 	CreateFaqWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error)
+
+	// DeleteFaqsWithBodyWithResponse Delete FAQs
+	//
+	// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+	// have one of the FAQs, none is deleted and the answer is 404.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/batch-delete/ (the `DeleteFaqs` operationId).
+	DeleteFaqsWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *DeleteFaqsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteFaqsResponse, error)
+
+	// DeleteFaqsWithResponse Delete FAQs
+	//
+	// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+	// have one of the FAQs, none is deleted and the answer is 404.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/batch-delete/ (the `DeleteFaqs` operationId).
+	DeleteFaqsWithResponse(ctx context.Context, chatbotID ChatbotID, params *DeleteFaqsParams, body DeleteFaqsJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteFaqsResponse, error)
 
 	// ImportFaqsWithBodyWithResponse Import FAQs
 	//
@@ -14369,6 +15366,32 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
 	UpdateContactWithResponse(ctx context.Context, contactID string, body UpdateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateContactResponse, error)
 
+	// ListContactConversationsWithResponse List a contact's conversations
+	//
+	// Returns the conversations of a contact, latest activity first. An unknown contact or inbox is 404. Page 1 always
+	// exists; a later page beyond the end is 404.
+	//
+	// A page can have fewer than `pageSize` results: it ends early when its last messages add up to 4 MiB. `next` then
+	// continues after the last result. A search that takes longer than 5 seconds is 504.
+	//
+	// Requires the scope `agent`. Rate class: `list`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/contacts/{contactId}/conversations/ (the `ListContactConversations` operationId).
+	ListContactConversationsWithResponse(ctx context.Context, contactID string, params *ListContactConversationsParams, reqEditors ...RequestEditorFn) (*ListContactConversationsResponse, error)
+
+	// GetLatestConversationWithResponse Get a contact's latest conversation
+	//
+	// Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
+	//
+	// Requires the scope `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/contacts/{contactId}/conversations/latest/ (the `GetLatestConversation` operationId).
+	GetLatestConversationWithResponse(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*GetLatestConversationResponse, error)
+
 	// ListConversationsWithResponse List your conversations
 	//
 	// Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
@@ -14607,6 +15630,28 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
 	SendMessageWithResponse(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessageResponse, error)
 
+	// AddFaqWithBodyWithResponse Create an FAQ of a chatbot in the body
+	//
+	// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/faqs/ (the `AddFaq` operationId).
+	AddFaqWithBodyWithResponse(ctx context.Context, params *AddFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddFaqResponse, error)
+
+	// AddFaqWithResponse Create an FAQ of a chatbot in the body
+	//
+	// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/faqs/ (the `AddFaq` operationId).
+	AddFaqWithResponse(ctx context.Context, params *AddFaqParams, body AddFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*AddFaqResponse, error)
+
 	// ListInboxesWithResponse List inboxes
 	//
 	// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
@@ -14620,6 +15665,17 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
 	ListInboxesWithResponse(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*ListInboxesResponse, error)
+
+	// GetInboxWithResponse Get an inbox
+	//
+	// Returns an inbox with its channel.
+	//
+	// Requires the scope `manage` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/inboxes/{inboxId}/ (the `GetInbox` operationId).
+	GetInboxWithResponse(ctx context.Context, inboxID string, reqEditors ...RequestEditorFn) (*GetInboxResponse, error)
 
 	// GetMeWithResponse Get the caller
 	//
@@ -14683,6 +15739,30 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/messages/ (the `CreateMessage` operationId).
 	CreateMessageWithResponse(ctx context.Context, params *CreateMessageParams, body CreateMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateMessageResponse, error)
+
+	// CreateOutgoingMessageWithBodyWithResponse Create an outgoing message
+	//
+	// Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+	// is started.
+	//
+	// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/messages/outgoing/ (the `CreateOutgoingMessage` operationId).
+	CreateOutgoingMessageWithBodyWithResponse(ctx context.Context, params *CreateOutgoingMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateOutgoingMessageResponse, error)
+
+	// CreateOutgoingMessageWithResponse Create an outgoing message
+	//
+	// Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+	// is started.
+	//
+	// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/messages/outgoing/ (the `CreateOutgoingMessage` operationId).
+	CreateOutgoingMessageWithResponse(ctx context.Context, params *CreateOutgoingMessageParams, body CreateOutgoingMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateOutgoingMessageResponse, error)
 
 	// GetMessageWithResponse Get a message
 	//
@@ -15564,6 +16644,126 @@ func (r DeleteAPIKeyResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r DeleteAPIKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateAPIKeyResponse401Headers the declared response headers of an HTTP 401 response for UpdateAPIKey
+type UpdateAPIKeyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// UpdateAPIKeyResponse429Headers the declared response headers of an HTTP 429 response for UpdateAPIKey
+type UpdateAPIKeyResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type UpdateAPIKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *APIKey
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *UpdateAPIKeyResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UpdateAPIKeyResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateAPIKeyResponse) GetJSON200() *APIKey {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateAPIKeyResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateAPIKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateAPIKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateAPIKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateAPIKeyResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16553,6 +17753,140 @@ func (r CreateFaqResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateFaqResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteFaqsResponse204Headers the declared response headers of an HTTP 204 response for DeleteFaqs
+type DeleteFaqsResponse204Headers struct {
+	IdempotencyReplayed *string
+}
+
+// DeleteFaqsResponse401Headers the declared response headers of an HTTP 401 response for DeleteFaqs
+type DeleteFaqsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// DeleteFaqsResponse409Headers the declared response headers of an HTTP 409 response for DeleteFaqs
+type DeleteFaqsResponse409Headers struct {
+	RetryAfter *int
+}
+
+// DeleteFaqsResponse429Headers the declared response headers of an HTTP 429 response for DeleteFaqs
+type DeleteFaqsResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type DeleteFaqsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DeleteFaqsResponse204Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteFaqsResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *DeleteFaqsResponse409Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteFaqsResponse429Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteFaqsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteFaqsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteFaqsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteFaqsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteFaqsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18248,6 +19582,197 @@ func (r UpdateContactResponse) ContentType() string {
 	return ""
 }
 
+// ListContactConversationsResponse401Headers the declared response headers of an HTTP 401 response for ListContactConversations
+type ListContactConversationsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListContactConversationsResponse429Headers the declared response headers of an HTTP 429 response for ListContactConversations
+type ListContactConversationsResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type ListContactConversationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConversationList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListContactConversationsResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListContactConversationsResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListContactConversationsResponse) GetJSON200() *ConversationList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListContactConversationsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListContactConversationsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListContactConversationsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListContactConversationsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListContactConversationsResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListContactConversationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListContactConversationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListContactConversationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListContactConversationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListContactConversationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetLatestConversationResponse401Headers the declared response headers of an HTTP 401 response for GetLatestConversation
+type GetLatestConversationResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// GetLatestConversationResponse429Headers the declared response headers of an HTTP 429 response for GetLatestConversation
+type GetLatestConversationResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type GetLatestConversationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Conversation
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetLatestConversationResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetLatestConversationResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLatestConversationResponse) GetJSON200() *Conversation {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetLatestConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetLatestConversationResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetLatestConversationResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetLatestConversationResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLatestConversationResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLatestConversationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLatestConversationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLatestConversationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLatestConversationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListConversationsResponse401Headers the declared response headers of an HTTP 401 response for ListConversations
 type ListConversationsResponse401Headers struct {
 	WWWAuthenticate string
@@ -19350,6 +20875,140 @@ func (r SendMessageResponse) ContentType() string {
 	return ""
 }
 
+// AddFaqResponse401Headers the declared response headers of an HTTP 401 response for AddFaq
+type AddFaqResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// AddFaqResponse409Headers the declared response headers of an HTTP 409 response for AddFaq
+type AddFaqResponse409Headers struct {
+	RetryAfter *int
+}
+
+// AddFaqResponse429Headers the declared response headers of an HTTP 429 response for AddFaq
+type AddFaqResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type AddFaqResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Faq
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *AddFaqResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *AddFaqResponse409Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *AddFaqResponse429Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddFaqResponse) GetJSON201() *Faq {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddFaqResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddFaqResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddFaqResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddFaqResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddFaqResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListInboxesResponse401Headers the declared response headers of an HTTP 401 response for ListInboxes
 type ListInboxesResponse401Headers struct {
 	WWWAuthenticate string
@@ -19443,6 +21102,98 @@ func (r ListInboxesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListInboxesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetInboxResponse401Headers the declared response headers of an HTTP 401 response for GetInbox
+type GetInboxResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// GetInboxResponse429Headers the declared response headers of an HTTP 429 response for GetInbox
+type GetInboxResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type GetInboxResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Inbox
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetInboxResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetInboxResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetInboxResponse) GetJSON200() *Inbox {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetInboxResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetInboxResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetInboxResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetInboxResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetInboxResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetInboxResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetInboxResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetInboxResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetInboxResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -19747,6 +21498,126 @@ func (r CreateMessageResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateMessageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateOutgoingMessageResponse401Headers the declared response headers of an HTTP 401 response for CreateOutgoingMessage
+type CreateOutgoingMessageResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// CreateOutgoingMessageResponse429Headers the declared response headers of an HTTP 429 response for CreateOutgoingMessage
+type CreateOutgoingMessageResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type CreateOutgoingMessageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Message
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateOutgoingMessageResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateOutgoingMessageResponse429Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateOutgoingMessageResponse) GetJSON201() *Message {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateOutgoingMessageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateOutgoingMessageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateOutgoingMessageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateOutgoingMessageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateOutgoingMessageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -21937,6 +23808,44 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, keyI
 	return ParseDeleteAPIKeyResponse(rsp)
 }
 
+// UpdateAPIKeyWithBodyWithResponse Update an API key
+//
+// Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+// never expires must not expire (409). To change scopes, create another key.
+//
+// Requires the scope `admin`. Can be repeated safely.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/api-keys/{keyId}/ (the `UpdateAPIKey` operationId).
+func (c *ClientWithResponses) UpdateAPIKeyWithBodyWithResponse(ctx context.Context, keyID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateAPIKeyResponse, error) {
+	rsp, err := c.UpdateAPIKeyWithBody(ctx, keyID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateAPIKeyResponse(rsp)
+}
+
+// UpdateAPIKeyWithResponse Update an API key
+//
+// Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+// never expires must not expire (409). To change scopes, create another key.
+//
+// Requires the scope `admin`. Can be repeated safely.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/api-keys/{keyId}/ (the `UpdateAPIKey` operationId).
+func (c *ClientWithResponses) UpdateAPIKeyWithResponse(ctx context.Context, keyID string, body UpdateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateAPIKeyResponse, error) {
+	rsp, err := c.UpdateAPIKey(ctx, keyID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateAPIKeyResponse(rsp)
+}
+
 // ListAuditEventsWithResponse List audit events
 //
 // Returns the organization's audit trail, newest first. It records:
@@ -22266,6 +24175,42 @@ func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbot
 		return nil, err
 	}
 	return ParseCreateFaqResponse(rsp)
+}
+
+// DeleteFaqsWithBodyWithResponse Delete FAQs
+//
+// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+// have one of the FAQs, none is deleted and the answer is 404.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/chatbots/{chatbotId}/faqs/batch-delete/ (the `DeleteFaqs` operationId).
+func (c *ClientWithResponses) DeleteFaqsWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *DeleteFaqsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteFaqsResponse, error) {
+	rsp, err := c.DeleteFaqsWithBody(ctx, chatbotID, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteFaqsResponse(rsp)
+}
+
+// DeleteFaqsWithResponse Delete FAQs
+//
+// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+// have one of the FAQs, none is deleted and the answer is 404.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/chatbots/{chatbotId}/faqs/batch-delete/ (the `DeleteFaqs` operationId).
+func (c *ClientWithResponses) DeleteFaqsWithResponse(ctx context.Context, chatbotID ChatbotID, params *DeleteFaqsParams, body DeleteFaqsJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteFaqsResponse, error) {
+	rsp, err := c.DeleteFaqs(ctx, chatbotID, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteFaqsResponse(rsp)
 }
 
 // ImportFaqsWithBodyWithResponse Import FAQs
@@ -22769,6 +24714,44 @@ func (c *ClientWithResponses) UpdateContactWithResponse(ctx context.Context, con
 	return ParseUpdateContactResponse(rsp)
 }
 
+// ListContactConversationsWithResponse List a contact's conversations
+//
+// Returns the conversations of a contact, latest activity first. An unknown contact or inbox is 404. Page 1 always
+// exists; a later page beyond the end is 404.
+//
+// A page can have fewer than `pageSize` results: it ends early when its last messages add up to 4 MiB. `next` then
+// continues after the last result. A search that takes longer than 5 seconds is 504.
+//
+// Requires the scope `agent`. Rate class: `list`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/contacts/{contactId}/conversations/ (the `ListContactConversations` operationId).
+func (c *ClientWithResponses) ListContactConversationsWithResponse(ctx context.Context, contactID string, params *ListContactConversationsParams, reqEditors ...RequestEditorFn) (*ListContactConversationsResponse, error) {
+	rsp, err := c.ListContactConversations(ctx, contactID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListContactConversationsResponse(rsp)
+}
+
+// GetLatestConversationWithResponse Get a contact's latest conversation
+//
+// Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
+//
+// Requires the scope `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/contacts/{contactId}/conversations/latest/ (the `GetLatestConversation` operationId).
+func (c *ClientWithResponses) GetLatestConversationWithResponse(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*GetLatestConversationResponse, error) {
+	rsp, err := c.GetLatestConversation(ctx, contactID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLatestConversationResponse(rsp)
+}
+
 // ListConversationsWithResponse List your conversations
 //
 // Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
@@ -23097,6 +25080,40 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, id Co
 	return ParseSendMessageResponse(rsp)
 }
 
+// AddFaqWithBodyWithResponse Create an FAQ of a chatbot in the body
+//
+// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/faqs/ (the `AddFaq` operationId).
+func (c *ClientWithResponses) AddFaqWithBodyWithResponse(ctx context.Context, params *AddFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddFaqResponse, error) {
+	rsp, err := c.AddFaqWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddFaqResponse(rsp)
+}
+
+// AddFaqWithResponse Create an FAQ of a chatbot in the body
+//
+// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/faqs/ (the `AddFaq` operationId).
+func (c *ClientWithResponses) AddFaqWithResponse(ctx context.Context, params *AddFaqParams, body AddFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*AddFaqResponse, error) {
+	rsp, err := c.AddFaq(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddFaqResponse(rsp)
+}
+
 // ListInboxesWithResponse List inboxes
 //
 // Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
@@ -23115,6 +25132,23 @@ func (c *ClientWithResponses) ListInboxesWithResponse(ctx context.Context, param
 		return nil, err
 	}
 	return ParseListInboxesResponse(rsp)
+}
+
+// GetInboxWithResponse Get an inbox
+//
+// Returns an inbox with its channel.
+//
+// Requires the scope `manage` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/inboxes/{inboxId}/ (the `GetInbox` operationId).
+func (c *ClientWithResponses) GetInboxWithResponse(ctx context.Context, inboxID string, reqEditors ...RequestEditorFn) (*GetInboxResponse, error) {
+	rsp, err := c.GetInbox(ctx, inboxID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetInboxResponse(rsp)
 }
 
 // GetMeWithResponse Get the caller
@@ -23202,6 +25236,42 @@ func (c *ClientWithResponses) CreateMessageWithResponse(ctx context.Context, par
 		return nil, err
 	}
 	return ParseCreateMessageResponse(rsp)
+}
+
+// CreateOutgoingMessageWithBodyWithResponse Create an outgoing message
+//
+// Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+// is started.
+//
+// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/messages/outgoing/ (the `CreateOutgoingMessage` operationId).
+func (c *ClientWithResponses) CreateOutgoingMessageWithBodyWithResponse(ctx context.Context, params *CreateOutgoingMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateOutgoingMessageResponse, error) {
+	rsp, err := c.CreateOutgoingMessageWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateOutgoingMessageResponse(rsp)
+}
+
+// CreateOutgoingMessageWithResponse Create an outgoing message
+//
+// Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+// is started.
+//
+// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/messages/outgoing/ (the `CreateOutgoingMessage` operationId).
+func (c *ClientWithResponses) CreateOutgoingMessageWithResponse(ctx context.Context, params *CreateOutgoingMessageParams, body CreateOutgoingMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateOutgoingMessageResponse, error) {
+	rsp, err := c.CreateOutgoingMessage(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateOutgoingMessageResponse(rsp)
 }
 
 // GetMessageWithResponse Get a message
@@ -24287,6 +26357,132 @@ func ParseDeleteAPIKeyResponse(rsp *http.Response) (*DeleteAPIKeyResponse, error
 	return response, nil
 }
 
+// ParseUpdateAPIKeyResponse parses an HTTP response from a UpdateAPIKeyWithResponse call
+func ParseUpdateAPIKeyResponse(rsp *http.Response) (*UpdateAPIKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateAPIKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest APIKey
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers UpdateAPIKeyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers UpdateAPIKeyResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListAuditEventsResponse parses an HTTP response from a ListAuditEventsWithResponse call
 func ParseListAuditEventsResponse(rsp *http.Response) (*ListAuditEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -25318,6 +27514,155 @@ func ParseCreateFaqResponse(rsp *http.Response) (*CreateFaqResponse, error) {
 		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers CreateFaqResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteFaqsResponse parses an HTTP response from a DeleteFaqsWithResponse call
+func ParseDeleteFaqsResponse(rsp *http.Response) (*DeleteFaqsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteFaqsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers DeleteFaqsResponse204Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers204 = &headers
+	case rsp.StatusCode == 401:
+		var headers DeleteFaqsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers DeleteFaqsResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 429:
+		var headers DeleteFaqsResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -27151,6 +29496,209 @@ func ParseUpdateContactResponse(rsp *http.Response) (*UpdateContactResponse, err
 	return response, nil
 }
 
+// ParseListContactConversationsResponse parses an HTTP response from a ListContactConversationsWithResponse call
+func ParseListContactConversationsResponse(rsp *http.Response) (*ListContactConversationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListContactConversationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConversationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListContactConversationsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListContactConversationsResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetLatestConversationResponse parses an HTTP response from a GetLatestConversationWithResponse call
+func ParseGetLatestConversationResponse(rsp *http.Response) (*GetLatestConversationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLatestConversationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Conversation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetLatestConversationResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetLatestConversationResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListConversationsResponse parses an HTTP response from a ListConversationsWithResponse call
 func ParseListConversationsResponse(rsp *http.Response) (*ListConversationsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -28325,6 +30873,149 @@ func ParseSendMessageResponse(rsp *http.Response) (*SendMessageResponse, error) 
 	return response, nil
 }
 
+// ParseAddFaqResponse parses an HTTP response from a AddFaqWithResponse call
+func ParseAddFaqResponse(rsp *http.Response) (*AddFaqResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddFaqResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Faq
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers AddFaqResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers AddFaqResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 429:
+		var headers AddFaqResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListInboxesResponse parses an HTTP response from a ListInboxesWithResponse call
 func ParseListInboxesResponse(rsp *http.Response) (*ListInboxesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -28403,6 +31094,104 @@ func ParseListInboxesResponse(rsp *http.Response) (*ListInboxesResponse, error) 
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers ListInboxesResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetInboxResponse parses an HTTP response from a GetInboxWithResponse call
+func ParseGetInboxResponse(rsp *http.Response) (*GetInboxResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetInboxResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Inbox
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetInboxResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetInboxResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -28725,6 +31514,132 @@ func ParseCreateMessageResponse(rsp *http.Response) (*CreateMessageResponse, err
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers CreateMessageResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateOutgoingMessageResponse parses an HTTP response from a CreateOutgoingMessageWithResponse call
+func ParseCreateOutgoingMessageResponse(rsp *http.Response) (*CreateOutgoingMessageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateOutgoingMessageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Message
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers CreateOutgoingMessageResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateOutgoingMessageResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

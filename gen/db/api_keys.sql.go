@@ -189,6 +189,42 @@ func (q *Queries) GetAPIKeyByPrefix(ctx context.Context, prefix string) (GetAPIK
 	return i, err
 }
 
+const getAPIKeyForUpdate = `-- name: GetAPIKeyForUpdate :one
+SELECT k.organization_id, k.id, k.user_id, k.name, k.prefix, k.secret_hash, k.scopes, k.expires_at, k.last_used_at, k.created_at, k.messages_limit, k.history_limit, k.list_limit, u.name AS user_name
+FROM api_keys k
+JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
+WHERE k.organization_id = $1 AND k.id = $2
+FOR UPDATE OF k
+`
+
+type GetAPIKeyForUpdateRow struct {
+	ApiKey   ApiKey
+	UserName string
+}
+
+// GetAPIKeyForUpdate returns an API key with its user's name, and blocks its other writers.
+func (q *Queries) GetAPIKeyForUpdate(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetAPIKeyForUpdateRow, error) {
+	row := q.db.QueryRow(ctx, getAPIKeyForUpdate, organizationID, iD)
+	var i GetAPIKeyForUpdateRow
+	err := row.Scan(
+		&i.ApiKey.OrganizationID,
+		&i.ApiKey.ID,
+		&i.ApiKey.UserID,
+		&i.ApiKey.Name,
+		&i.ApiKey.Prefix,
+		&i.ApiKey.SecretHash,
+		&i.ApiKey.Scopes,
+		&i.ApiKey.ExpiresAt,
+		&i.ApiKey.LastUsedAt,
+		&i.ApiKey.CreatedAt,
+		&i.ApiKey.MessagesLimit,
+		&i.ApiKey.HistoryLimit,
+		&i.ApiKey.ListLimit,
+		&i.UserName,
+	)
+	return i, err
+}
+
 const getUser = `-- name: GetUser :one
 SELECT organization_id, id, name, created_at FROM users WHERE organization_id = $1 AND id = $2
 `
@@ -322,6 +358,40 @@ WHERE organization_id = $1 AND id = $2
 // TouchAPIKey sets the time of a key's last use, at most once per minute.
 func (q *Queries) TouchAPIKey(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) error {
 	_, err := q.db.Exec(ctx, touchAPIKey, organizationID, iD)
+	return err
+}
+
+const updateAPIKey = `-- name: UpdateAPIKey :exec
+UPDATE api_keys SET
+    name           = $1,
+    expires_at     = $2,
+    messages_limit = $3,
+    history_limit  = $4,
+    list_limit     = $5
+WHERE organization_id = $6 AND id = $7
+`
+
+type UpdateAPIKeyParams struct {
+	Name           string
+	ExpiresAt      *time.Time
+	MessagesLimit  *int32
+	HistoryLimit   *int32
+	ListLimit      *int32
+	OrganizationID uuid.UUID
+	ID             uuid.UUID
+}
+
+// UpdateAPIKey replaces the name, the expiry and the limits of an API key.
+func (q *Queries) UpdateAPIKey(ctx context.Context, arg UpdateAPIKeyParams) error {
+	_, err := q.db.Exec(ctx, updateAPIKey,
+		arg.Name,
+		arg.ExpiresAt,
+		arg.MessagesLimit,
+		arg.HistoryLimit,
+		arg.ListLimit,
+		arg.OrganizationID,
+		arg.ID,
+	)
 	return err
 }
 

@@ -96,6 +96,52 @@ func (q *Queries) DeleteContact(ctx context.Context, organizationID uuid.UUID, i
 	return result.RowsAffected(), nil
 }
 
+const findContactConversations = `-- name: FindContactConversations :one
+WITH found AS MATERIALIZED (
+    SELECT s.id, s.last_activity
+    FROM sessions s
+    WHERE s.organization_id = $3 AND s.contact_id = $4 AND (s.last_seq > 0 OR NOT s.is_implied)
+      AND ($5::uuid IS NULL OR s.inbox_id = $5)
+      AND ($6::text IS NULL OR canonical(s.title) ILIKE $6
+           OR EXISTS (SELECT FROM message_history m
+                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
+                        AND canonical(m.content) ILIKE $6 OFFSET 0))
+)
+SELECT (SELECT count(*) FROM found)::bigint AS total,
+       ARRAY(SELECT f.id FROM found f ORDER BY f.last_activity DESC, f.id DESC LIMIT $2 OFFSET $1)::uuid[] AS ids
+`
+
+type FindContactConversationsParams struct {
+	PageOffset     int32
+	PageLimit      int32
+	OrganizationID uuid.UUID
+	ContactID      uuid.UUID
+	InboxID        *uuid.UUID
+	Pattern        *string
+}
+
+type FindContactConversationsRow struct {
+	Total int64
+	Ids   []uuid.UUID
+}
+
+// FindContactConversations returns the ids of a page of a contact's conversations, latest activity
+// first, and how many there are. With a pattern, only those are counted in which a text matches.
+// All of the contact's conversations are read, because no index has the order of their activity.
+func (q *Queries) FindContactConversations(ctx context.Context, arg FindContactConversationsParams) (FindContactConversationsRow, error) {
+	row := q.db.QueryRow(ctx, findContactConversations,
+		arg.PageOffset,
+		arg.PageLimit,
+		arg.OrganizationID,
+		arg.ContactID,
+		arg.InboxID,
+		arg.Pattern,
+	)
+	var i FindContactConversationsRow
+	err := row.Scan(&i.Total, &i.Ids)
+	return i, err
+}
+
 const getContact = `-- name: GetContact :one
 SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM contacts WHERE organization_id = $1 AND id = $2
 `

@@ -46,6 +46,24 @@ func (q *Queries) DeleteFaqTerms(ctx context.Context, organizationID uuid.UUID, 
 	return err
 }
 
+const deleteFaqs = `-- name: DeleteFaqs :execrows
+DELETE FROM faqs d WHERE (d.organization_id, d.id) IN (
+    SELECT f.organization_id, f.id FROM faqs f
+    WHERE f.organization_id = $1 AND f.bot_id = $2 AND f.id = ANY ($3::uuid[])
+    ORDER BY f.id
+    FOR UPDATE)
+`
+
+// DeleteFaqs deletes FAQ entries of a chatbot, in the order of their ids, so that two requests cannot
+// deadlock. It returns how many existed.
+func (q *Queries) DeleteFaqs(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID, ids []uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteFaqs, organizationID, botID, ids)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const getFaq = `-- name: GetFaq :one
 SELECT organization_id, id, bot_id, question, question_key, answer, labels, created_at, updated_at FROM faqs WHERE organization_id = $1 AND bot_id = $2 AND id = $3
 `

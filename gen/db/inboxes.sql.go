@@ -96,6 +96,41 @@ func (q *Queries) GetInbox(ctx context.Context, organizationID uuid.UUID, iD uui
 	return i, err
 }
 
+const getInboxWithChannel = `-- name: GetInboxWithChannel :one
+SELECT i.organization_id, i.id, i.bot_id, i.name, i.channel_type, i.created_at, coalesce(w.id, b.id)::uuid AS channel_id, coalesce(w.name, b.name)::text AS channel_name,
+       (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+        WHERE n.organization_id = i.organization_id AND n.inbox_id = i.id)::bigint AS unread
+FROM inboxes i
+JOIN bots b ON b.organization_id = i.organization_id AND b.id = i.bot_id
+LEFT JOIN web_chats w ON w.organization_id = i.organization_id AND w.inbox_id = i.id
+WHERE i.organization_id = $1 AND i.id = $2
+`
+
+type GetInboxWithChannelRow struct {
+	Inbox       Inbox
+	ChannelID   uuid.UUID
+	ChannelName string
+	Unread      int64
+}
+
+// GetInboxWithChannel returns an inbox with the columns of ListInboxes.
+func (q *Queries) GetInboxWithChannel(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetInboxWithChannelRow, error) {
+	row := q.db.QueryRow(ctx, getInboxWithChannel, organizationID, iD)
+	var i GetInboxWithChannelRow
+	err := row.Scan(
+		&i.Inbox.OrganizationID,
+		&i.Inbox.ID,
+		&i.Inbox.BotID,
+		&i.Inbox.Name,
+		&i.Inbox.ChannelType,
+		&i.Inbox.CreatedAt,
+		&i.ChannelID,
+		&i.ChannelName,
+		&i.Unread,
+	)
+	return i, err
+}
+
 const listInboxes = `-- name: ListInboxes :many
 SELECT i.organization_id, i.id, i.bot_id, i.name, i.channel_type, i.created_at, coalesce(w.id, b.id)::uuid AS channel_id, coalesce(w.name, b.name)::text AS channel_name,
        (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n

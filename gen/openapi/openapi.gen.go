@@ -67,6 +67,7 @@ func (e AttachmentType) Valid() bool {
 const (
 	AuditActionAPIKeyCreated       AuditAction = "apiKey.created"
 	AuditActionAPIKeyRevoked       AuditAction = "apiKey.revoked"
+	AuditActionAPIKeyUpdated       AuditAction = "apiKey.updated"
 	AuditActionChatbotDeleted      AuditAction = "chatbot.deleted"
 	AuditActionContactDeleted      AuditAction = "contact.deleted"
 	AuditActionConversationDeleted AuditAction = "conversation.deleted"
@@ -81,6 +82,8 @@ func (e AuditAction) Valid() bool {
 	case AuditActionAPIKeyCreated:
 		return true
 	case AuditActionAPIKeyRevoked:
+		return true
+	case AuditActionAPIKeyUpdated:
 		return true
 	case AuditActionChatbotDeleted:
 		return true
@@ -1224,6 +1227,38 @@ type APIKeyRef struct {
 	User nullable.Nullable[string] `json:"user"`
 }
 
+// APIKeyUpdate Changes to an API key. Absent fields are unchanged.
+type APIKeyUpdate struct {
+	// ExpiresAt Time in the future at which the key expires. Null: never.
+	//
+	// Example: 2030-01-01T00:00:00.000000Z
+	ExpiresAt nullable.Nullable[string] `json:"expiresAt,omitempty"`
+
+	// Name A name, which must not be blank.
+	//
+	// Example: Support
+	Name *Name `json:"name,omitempty"`
+
+	// RateLimits Limits of this key in place of those of its user, as in createApiKey. Null removes a limit: the limit of the
+	// class applies. A limit above what the operator allows (`PARLEY_RATE_CEILINGS`) is 400.
+	RateLimits *struct {
+		// History Requests per minute of the class `history`.
+		//
+		// Example: 600
+		History nullable.Nullable[int] `json:"history,omitempty"`
+
+		// List Requests per minute of the class `list`.
+		//
+		// Example: 300
+		List nullable.Nullable[int] `json:"list,omitempty"`
+
+		// Messages Requests per minute of the class `messages`.
+		//
+		// Example: 600
+		Messages nullable.Nullable[int] `json:"messages,omitempty"`
+	} `json:"rateLimits,omitempty"`
+}
+
 // Attachment An attachment of a message.
 type Attachment struct {
 	// File URL of the file.
@@ -1312,8 +1347,8 @@ type AuditEvent struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Details Details of the object. API key: `prefix`, `name` and `scopes`, and `user` if it was created. Chatbot:
-	// `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
+	// Details Details of the object. API key: `prefix`, `name` and `scopes`, `user` if it was created, and `expiresAt` and
+	// `rateLimits` if it was updated. Chatbot: `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
 	// `timezone`. Details never include messages or who sent them.
 	Details json.RawMessage `json:"details"`
 
@@ -1815,6 +1850,29 @@ type ChatbotCreate struct {
 	//
 	// Example: Sorry, I do not know that.
 	UnanswerableReply *string `json:"unanswerableReply,omitempty"`
+}
+
+// ChatbotFaqCreate An FAQ to create, with its chatbot.
+type ChatbotFaqCreate struct {
+	// Answer The answer. HTML is converted to plain text.
+	//
+	// Example: Use the link on the sign-in page.
+	Answer FaqAnswer `json:"answer"`
+
+	// Chatbot Id or slug of the chatbot. An unknown one is 404.
+	//
+	// Example: parley
+	Chatbot string `json:"chatbot"`
+
+	// Labels Labels for restricting retrieval (queryMetadata).
+	//
+	// Example: ["account"]
+	Labels *[]string `json:"labels,omitempty"`
+
+	// Question The question.
+	//
+	// Example: How do I reset my password?
+	Question FaqQuestion `json:"question"`
 }
 
 // ChatbotList A page of chatbots.
@@ -2495,6 +2553,23 @@ type ConversationInbox struct {
 	UnreadConversationsCount int64 `json:"unreadConversationsCount"`
 }
 
+// ConversationList A page of a contact's conversations.
+type ConversationList struct {
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
+	Previous nullable.Nullable[string] `json:"previous"`
+
+	// Results The results of this page.
+	Results []Conversation `json:"results"`
+}
+
 // ConversationOperation An operation on a conversation.
 type ConversationOperation struct {
 	// Action Action of an operation.
@@ -2963,6 +3038,14 @@ type FaqList struct {
 //
 // Example: How do I reset my password?
 type FaqQuestion = string
+
+// FaqSelection FAQs of a chatbot.
+type FaqSelection struct {
+	// Ids Ids of the FAQs.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04"]
+	Ids []string `json:"ids"`
+}
 
 // FaqUpdate Changes to an FAQ. Absent fields are unchanged.
 type FaqUpdate struct {
@@ -3767,6 +3850,34 @@ type OpenAIModelObject string
 //
 // Example: ["https://www.example.com"]
 type Origins = []string
+
+// OutgoingMessageCreate A message of the staff to create.
+type OutgoingMessageCreate struct {
+	// Attachments Attachments of the message.
+	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
+
+	// Canvas A document that is attached to a message.
+	Canvas nullable.Nullable[Canvas] `json:"canvas,omitempty"`
+
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
+	//
+	// Example: How do I reset my password?
+	Content *MessageContent `json:"content,omitempty"`
+
+	// ContentPayload Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
+	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
+
+	// Conversation Id of the conversation. An unknown one is 404.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation string `json:"conversation"`
+
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
+	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
+}
 
 // Problem A problem document (RFC 9457).
 type Problem struct {
@@ -5056,6 +5167,21 @@ type CreateFaqParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteFaqsParams defines parameters for DeleteFaqs.
+type DeleteFaqsParams struct {
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ImportFaqsParams defines parameters for ImportFaqs.
 type ImportFaqsParams struct {
 	// DryRun Whether to return what the import would do, without storing anything.
@@ -5249,6 +5375,25 @@ type CreateContactParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListContactConversationsParams defines parameters for ListContactConversations.
+type ListContactConversationsParams struct {
+	// Page Number of the page, starting at 1.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Inbox Only conversations in this inbox (id).
+	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
+
+	// Keyword Only conversations whose title or messages contain this text; see "Text filters".
+	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
+}
+
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
 	// BotID Only conversations with this bot (id or slug).
@@ -5363,6 +5508,21 @@ type SendMessageParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// AddFaqParams defines parameters for AddFaq.
+type AddFaqParams struct {
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListInboxesParams defines parameters for ListInboxes.
 type ListInboxesParams struct {
 	// Page Number of the page, starting at 1.
@@ -5390,6 +5550,21 @@ type ListMessagesParams struct {
 
 // CreateMessageParams defines parameters for CreateMessage.
 type CreateMessageParams struct {
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateOutgoingMessageParams defines parameters for CreateOutgoingMessage.
+type CreateOutgoingMessageParams struct {
 	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
 	// method and the path, and to the purpose of a client token.
 	//
@@ -5513,6 +5688,9 @@ type CreateChatCompletionParams struct {
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyCreate
 
+// UpdateAPIKeyJSONRequestBody defines body for UpdateAPIKey for application/json ContentType.
+type UpdateAPIKeyJSONRequestBody = APIKeyUpdate
+
 // CreateChatbotJSONRequestBody defines body for CreateChatbot for application/json ContentType.
 type CreateChatbotJSONRequestBody = ChatbotCreate
 
@@ -5524,6 +5702,9 @@ type CreateCompletionJSONRequestBody = CompletionCreate
 
 // CreateFaqJSONRequestBody defines body for CreateFaq for application/json ContentType.
 type CreateFaqJSONRequestBody = FaqCreate
+
+// DeleteFaqsJSONRequestBody defines body for DeleteFaqs for application/json ContentType.
+type DeleteFaqsJSONRequestBody = FaqSelection
 
 // ImportFaqsMultipartRequestBody defines body for ImportFaqs for multipart/form-data ContentType.
 type ImportFaqsMultipartRequestBody = FaqUpload
@@ -5558,8 +5739,14 @@ type UpdateConversationJSONRequestBody = ConversationUpdate
 // SendMessageJSONRequestBody defines body for SendMessage for application/json ContentType.
 type SendMessageJSONRequestBody = MessageSend
 
+// AddFaqJSONRequestBody defines body for AddFaq for application/json ContentType.
+type AddFaqJSONRequestBody = ChatbotFaqCreate
+
 // CreateMessageJSONRequestBody defines body for CreateMessage for application/json ContentType.
 type CreateMessageJSONRequestBody = MessageCreate
+
+// CreateOutgoingMessageJSONRequestBody defines body for CreateOutgoingMessage for application/json ContentType.
+type CreateOutgoingMessageJSONRequestBody = OutgoingMessageCreate
 
 // SetMessageFeedbackJSONRequestBody defines body for SetMessageFeedback for application/json ContentType.
 type SetMessageFeedbackJSONRequestBody = FeedbackUpdate
@@ -5792,6 +5979,9 @@ type ServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx echo.Context, keyID string) error
+	// UpdateAPIKey Update an API key
+	// (PATCH /api/api-keys/{keyId}/)
+	UpdateAPIKey(ctx echo.Context, keyID string) error
 	// ListAuditEvents List audit events
 	// (GET /api/audit-events/)
 	ListAuditEvents(ctx echo.Context, params ListAuditEventsParams) error
@@ -5819,6 +6009,9 @@ type ServerInterface interface {
 	// CreateFaq Create an FAQ
 	// (POST /api/chatbots/{chatbotId}/faqs/)
 	CreateFaq(ctx echo.Context, chatbotID ChatbotID, params CreateFaqParams) error
+	// DeleteFaqs Delete FAQs
+	// (POST /api/chatbots/{chatbotId}/faqs/batch-delete/)
+	DeleteFaqs(ctx echo.Context, chatbotID ChatbotID, params DeleteFaqsParams) error
 	// ImportFaqs Import FAQs
 	// (POST /api/chatbots/{chatbotId}/faqs/import/)
 	ImportFaqs(ctx echo.Context, chatbotID ChatbotID, params ImportFaqsParams) error
@@ -5867,6 +6060,12 @@ type ServerInterface interface {
 	// UpdateContact Update a contact
 	// (PATCH /api/contacts/{contactId}/)
 	UpdateContact(ctx echo.Context, contactID string) error
+	// ListContactConversations List a contact's conversations
+	// (GET /api/contacts/{contactId}/conversations/)
+	ListContactConversations(ctx echo.Context, contactID string, params ListContactConversationsParams) error
+	// GetLatestConversation Get a contact's latest conversation
+	// (GET /api/contacts/{contactId}/conversations/latest/)
+	GetLatestConversation(ctx echo.Context, contactID string) error
 	// ListConversations List your conversations
 	// (GET /api/conversations)
 	ListConversations(ctx echo.Context, params ListConversationsParams) error
@@ -5897,9 +6096,15 @@ type ServerInterface interface {
 	// SendMessage Send a message
 	// (POST /api/conversations/{id}/messages)
 	SendMessage(ctx echo.Context, id ConversationID, params SendMessageParams) error
+	// AddFaq Create an FAQ of a chatbot in the body
+	// (POST /api/faqs/)
+	AddFaq(ctx echo.Context, params AddFaqParams) error
 	// ListInboxes List inboxes
 	// (GET /api/inboxes/)
 	ListInboxes(ctx echo.Context, params ListInboxesParams) error
+	// GetInbox Get an inbox
+	// (GET /api/inboxes/{inboxId}/)
+	GetInbox(ctx echo.Context, inboxID string) error
 	// GetMe Get the caller
 	// (GET /api/me/)
 	GetMe(ctx echo.Context) error
@@ -5909,6 +6114,9 @@ type ServerInterface interface {
 	// CreateMessage Create a message
 	// (POST /api/messages/)
 	CreateMessage(ctx echo.Context, params CreateMessageParams) error
+	// CreateOutgoingMessage Create an outgoing message
+	// (POST /api/messages/outgoing/)
+	CreateOutgoingMessage(ctx echo.Context, params CreateOutgoingMessageParams) error
 	// GetMessage Get a message
 	// (GET /api/messages/{id}/)
 	GetMessage(ctx echo.Context, id string, params GetMessageParams) error
@@ -6047,6 +6255,22 @@ func (w *ServerInterfaceWrapper) DeleteAPIKey(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteAPIKey(ctx, keyID)
+	return err
+}
+
+// UpdateAPIKey converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateAPIKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "keyId" -------------
+	var keyID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "keyId", ctx.Param("keyId"), &keyID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter keyId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateAPIKey(ctx, keyID)
 	return err
 }
 
@@ -6327,6 +6551,42 @@ func (w *ServerInterfaceWrapper) CreateFaq(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateFaq(ctx, chatbotID, params)
+	return err
+}
+
+// DeleteFaqs converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteFaqs(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "chatbotId" -------------
+	var chatbotID ChatbotID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "chatbotId", ctx.Param("chatbotId"), &chatbotID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotId: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteFaqsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteFaqs(ctx, chatbotID, params)
 	return err
 }
 
@@ -6968,6 +7228,75 @@ func (w *ServerInterfaceWrapper) UpdateContact(ctx echo.Context) error {
 	return err
 }
 
+// ListContactConversations converts echo context to params.
+func (w *ServerInterfaceWrapper) ListContactConversations(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "contactId" -------------
+	var contactID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "contactId", ctx.Param("contactId"), &contactID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter contactId: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListContactConversationsParams
+	// ------------- Optional query parameter "page" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page", ctx.QueryParams(), &params.Page, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page: %s", err))
+	}
+
+	// ------------- Optional query parameter "pageSize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "inbox" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "inbox", ctx.QueryParams(), &params.Inbox, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter inbox: %s", err))
+	}
+
+	// ------------- Optional query parameter "keyword" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "keyword", ctx.QueryParams(), &params.Keyword, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter keyword: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListContactConversations(ctx, contactID, params)
+	return err
+}
+
+// GetLatestConversation converts echo context to params.
+func (w *ServerInterfaceWrapper) GetLatestConversation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "contactId" -------------
+	var contactID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "contactId", ctx.Param("contactId"), &contactID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter contactId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetLatestConversation(ctx, contactID)
+	return err
+}
+
 // ListConversations converts echo context to params.
 func (w *ServerInterfaceWrapper) ListConversations(ctx echo.Context) error {
 	var err error
@@ -7277,6 +7606,35 @@ func (w *ServerInterfaceWrapper) SendMessage(ctx echo.Context) error {
 	return err
 }
 
+// AddFaq converts echo context to params.
+func (w *ServerInterfaceWrapper) AddFaq(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddFaqParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddFaq(ctx, params)
+	return err
+}
+
 // ListInboxes converts echo context to params.
 func (w *ServerInterfaceWrapper) ListInboxes(ctx echo.Context) error {
 	var err error
@@ -7306,6 +7664,22 @@ func (w *ServerInterfaceWrapper) ListInboxes(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListInboxes(ctx, params)
+	return err
+}
+
+// GetInbox converts echo context to params.
+func (w *ServerInterfaceWrapper) GetInbox(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "inboxId" -------------
+	var inboxID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "inboxId", ctx.Param("inboxId"), &inboxID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter inboxId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetInbox(ctx, inboxID)
 	return err
 }
 
@@ -7376,6 +7750,35 @@ func (w *ServerInterfaceWrapper) CreateMessage(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateMessage(ctx, params)
+	return err
+}
+
+// CreateOutgoingMessage converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateOutgoingMessage(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateOutgoingMessageParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateOutgoingMessage(ctx, params)
 	return err
 }
 
@@ -7845,6 +8248,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/api-keys/", wrapper.ListAPIKeys, options.OperationMiddlewares["listApiKeys"]...)
 	router.POST(options.BaseURL+"/api/api-keys/", wrapper.CreateAPIKey, options.OperationMiddlewares["createApiKey"]...)
 	router.DELETE(options.BaseURL+"/api/api-keys/:keyId/", wrapper.DeleteAPIKey, options.OperationMiddlewares["deleteApiKey"]...)
+	router.PATCH(options.BaseURL+"/api/api-keys/:keyId/", wrapper.UpdateAPIKey, options.OperationMiddlewares["updateApiKey"]...)
 	router.GET(options.BaseURL+"/api/audit-events/", wrapper.ListAuditEvents, options.OperationMiddlewares["listAuditEvents"]...)
 	router.GET(options.BaseURL+"/api/chatbots/", wrapper.ListChatbots, options.OperationMiddlewares["listChatbots"]...)
 	router.POST(options.BaseURL+"/api/chatbots/", wrapper.CreateChatbot, options.OperationMiddlewares["createChatbot"]...)
@@ -7857,6 +8261,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/chatbots/:chatbotId/faqs/:faqId/", wrapper.DeleteFaq, options.OperationMiddlewares["deleteFaq"]...)
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotId/faqs/:faqId/", wrapper.GetFaq, options.OperationMiddlewares["getFaq"]...)
 	router.PATCH(options.BaseURL+"/api/chatbots/:chatbotId/faqs/:faqId/", wrapper.UpdateFaq, options.OperationMiddlewares["updateFaq"]...)
+	router.POST(options.BaseURL+"/api/chatbots/:chatbotId/faqs/batch-delete/", wrapper.DeleteFaqs, options.OperationMiddlewares["deleteFaqs"]...)
 	router.POST(options.BaseURL+"/api/chatbots/:chatbotId/faqs/import/", wrapper.ImportFaqs, options.OperationMiddlewares["importFaqs"]...)
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/", wrapper.ListRecords, options.OperationMiddlewares["listRecords"]...)
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/:id/", wrapper.GetRecord, options.OperationMiddlewares["getRecord"]...)
@@ -7870,6 +8275,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/contacts/:contactId/", wrapper.DeleteContact, options.OperationMiddlewares["deleteContact"]...)
 	router.GET(options.BaseURL+"/api/contacts/:contactId/", wrapper.GetContact, options.OperationMiddlewares["getContact"]...)
 	router.PATCH(options.BaseURL+"/api/contacts/:contactId/", wrapper.UpdateContact, options.OperationMiddlewares["updateContact"]...)
+	router.GET(options.BaseURL+"/api/contacts/:contactId/conversations/", wrapper.ListContactConversations, options.OperationMiddlewares["listContactConversations"]...)
+	router.GET(options.BaseURL+"/api/contacts/:contactId/conversations/latest/", wrapper.GetLatestConversation, options.OperationMiddlewares["getLatestConversation"]...)
 	router.GET(options.BaseURL+"/api/conversations", wrapper.ListConversations, options.OperationMiddlewares["listConversations"]...)
 	router.GET(options.BaseURL+"/api/conversations/", wrapper.ListInboxConversations, options.OperationMiddlewares["listInboxConversations"]...)
 	router.POST(options.BaseURL+"/api/conversations/", wrapper.CreateConversation, options.OperationMiddlewares["createConversation"]...)
@@ -7880,12 +8287,15 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/conversations/:id/messages", wrapper.SendMessage, options.OperationMiddlewares["sendMessage"]...)
 	router.POST(options.BaseURL+"/api/conversations/batch", wrapper.BatchConversations, options.OperationMiddlewares["batchConversations"]...)
 	router.POST(options.BaseURL+"/api/conversations/start", wrapper.StartConversation, options.OperationMiddlewares["startConversation"]...)
+	router.POST(options.BaseURL+"/api/faqs/", wrapper.AddFaq, options.OperationMiddlewares["addFaq"]...)
 	router.GET(options.BaseURL+"/api/inboxes/", wrapper.ListInboxes, options.OperationMiddlewares["listInboxes"]...)
+	router.GET(options.BaseURL+"/api/inboxes/:inboxId/", wrapper.GetInbox, options.OperationMiddlewares["getInbox"]...)
 	router.GET(options.BaseURL+"/api/me/", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
 	router.GET(options.BaseURL+"/api/messages/", wrapper.ListMessages, options.OperationMiddlewares["listMessages"]...)
 	router.POST(options.BaseURL+"/api/messages/", wrapper.CreateMessage, options.OperationMiddlewares["createMessage"]...)
 	router.GET(options.BaseURL+"/api/messages/:id/", wrapper.GetMessage, options.OperationMiddlewares["getMessage"]...)
 	router.PUT(options.BaseURL+"/api/messages/:id/feedback/", wrapper.SetMessageFeedback, options.OperationMiddlewares["setMessageFeedback"]...)
+	router.POST(options.BaseURL+"/api/messages/outgoing/", wrapper.CreateOutgoingMessage, options.OperationMiddlewares["createOutgoingMessage"]...)
 	router.GET(options.BaseURL+"/api/runs/:runId/", wrapper.GetRun, options.OperationMiddlewares["getRun"]...)
 	router.POST(options.BaseURL+"/api/runs/:runId/cancel/", wrapper.CancelRun, options.OperationMiddlewares["cancelRun"]...)
 	router.GET(options.BaseURL+"/api/runs/:runId/events/", wrapper.StreamRun, options.OperationMiddlewares["streamRun"]...)
@@ -8393,6 +8803,182 @@ type DeleteAPIKeydefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteAPIKeydefaultApplicationProblemPlusJSONResponse) VisitDeleteAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKeyRequestObject struct {
+	KeyID string `json:"keyId"`
+	Body  *UpdateAPIKeyJSONRequestBody
+}
+
+type UpdateAPIKeyResponseObject interface {
+	VisitUpdateAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type UpdateAPIKey200JSONResponse APIKey
+
+func (response UpdateAPIKey200JSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKey400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAPIKey400ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAPIKey401ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKey403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAPIKey403ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKey404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAPIKey404ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKey409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAPIKey409ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKey413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAPIKey413ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKey415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAPIKey415ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKey429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAPIKey429ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAPIKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateAPIKeydefaultApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9792,6 +10378,204 @@ type CreateFaqdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateFaqdefaultApplicationProblemPlusJSONResponse) VisitCreateFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqsRequestObject struct {
+	ChatbotID ChatbotID `json:"chatbotId"`
+	Params    DeleteFaqsParams
+	Body      *DeleteFaqsJSONRequestBody
+}
+
+type DeleteFaqsResponseObject interface {
+	VisitDeleteFaqsResponse(w http.ResponseWriter) error
+}
+
+type DeleteFaqs204ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type DeleteFaqs204Response struct {
+	Headers DeleteFaqs204ResponseHeaders
+}
+
+func (response DeleteFaqs204Response) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteFaqs400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs400ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqs401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs401ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqs403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs403ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqs404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs404ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqs409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs409ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqs413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs413ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqs415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs415ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqs422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs422ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqs429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteFaqs429ApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteFaqsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteFaqsdefaultApplicationProblemPlusJSONResponse) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -12141,6 +12925,245 @@ func (response UpdateContactdefaultApplicationProblemPlusJSONResponse) VisitUpda
 	return err
 }
 
+type ListContactConversationsRequestObject struct {
+	ContactID string `json:"contactId"`
+	Params    ListContactConversationsParams
+}
+
+type ListContactConversationsResponseObject interface {
+	VisitListContactConversationsResponse(w http.ResponseWriter) error
+}
+
+type ListContactConversations200JSONResponse ConversationList
+
+func (response ListContactConversations200JSONResponse) VisitListContactConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactConversations400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListContactConversations400ApplicationProblemPlusJSONResponse) VisitListContactConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactConversations401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListContactConversations401ApplicationProblemPlusJSONResponse) VisitListContactConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactConversations403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListContactConversations403ApplicationProblemPlusJSONResponse) VisitListContactConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactConversations404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListContactConversations404ApplicationProblemPlusJSONResponse) VisitListContactConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactConversations429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListContactConversations429ApplicationProblemPlusJSONResponse) VisitListContactConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactConversationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListContactConversationsdefaultApplicationProblemPlusJSONResponse) VisitListContactConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLatestConversationRequestObject struct {
+	ContactID string `json:"contactId"`
+}
+
+type GetLatestConversationResponseObject interface {
+	VisitGetLatestConversationResponse(w http.ResponseWriter) error
+}
+
+type GetLatestConversation200JSONResponse Conversation
+
+func (response GetLatestConversation200JSONResponse) VisitGetLatestConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLatestConversation401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetLatestConversation401ApplicationProblemPlusJSONResponse) VisitGetLatestConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLatestConversation403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetLatestConversation403ApplicationProblemPlusJSONResponse) VisitGetLatestConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLatestConversation404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetLatestConversation404ApplicationProblemPlusJSONResponse) VisitGetLatestConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLatestConversation429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response GetLatestConversation429ApplicationProblemPlusJSONResponse) VisitGetLatestConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLatestConversationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetLatestConversationdefaultApplicationProblemPlusJSONResponse) VisitGetLatestConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListConversationsRequestObject struct {
 	Params ListConversationsParams
 }
@@ -13645,6 +14668,201 @@ func (response SendMessagedefaultApplicationProblemPlusJSONResponse) VisitSendMe
 	return err
 }
 
+type AddFaqRequestObject struct {
+	Params AddFaqParams
+	Body   *AddFaqJSONRequestBody
+}
+
+type AddFaqResponseObject interface {
+	VisitAddFaqResponse(w http.ResponseWriter) error
+}
+
+type AddFaq201JSONResponse Faq
+
+func (response AddFaq201JSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq400ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq401ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq403ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq404ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq409ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq413ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq415ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq422ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaq429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response AddFaq429ApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFaqdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddFaqdefaultApplicationProblemPlusJSONResponse) VisitAddFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListInboxesRequestObject struct {
 	Params ListInboxesParams
 }
@@ -13761,6 +14979,117 @@ type ListInboxesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListInboxesdefaultApplicationProblemPlusJSONResponse) VisitListInboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInboxRequestObject struct {
+	InboxID string `json:"inboxId"`
+}
+
+type GetInboxResponseObject interface {
+	VisitGetInboxResponse(w http.ResponseWriter) error
+}
+
+type GetInbox200JSONResponse Inbox
+
+func (response GetInbox200JSONResponse) VisitGetInboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInbox401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetInbox401ApplicationProblemPlusJSONResponse) VisitGetInboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInbox403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetInbox403ApplicationProblemPlusJSONResponse) VisitGetInboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInbox404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetInbox404ApplicationProblemPlusJSONResponse) VisitGetInboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInbox429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response GetInbox429ApplicationProblemPlusJSONResponse) VisitGetInboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInboxdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetInboxdefaultApplicationProblemPlusJSONResponse) VisitGetInboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -14158,6 +15487,182 @@ type CreateMessagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateMessagedefaultApplicationProblemPlusJSONResponse) VisitCreateMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessageRequestObject struct {
+	Params CreateOutgoingMessageParams
+	Body   *CreateOutgoingMessageJSONRequestBody
+}
+
+type CreateOutgoingMessageResponseObject interface {
+	VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error
+}
+
+type CreateOutgoingMessage201JSONResponse Message
+
+func (response CreateOutgoingMessage201JSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessage400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateOutgoingMessage400ApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessage401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateOutgoingMessage401ApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessage403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateOutgoingMessage403ApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessage404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CreateOutgoingMessage404ApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessage413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateOutgoingMessage413ApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessage415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateOutgoingMessage415ApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessage422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateOutgoingMessage422ApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessage429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateOutgoingMessage429ApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOutgoingMessagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateOutgoingMessagedefaultApplicationProblemPlusJSONResponse) VisitCreateOutgoingMessageResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -16643,6 +18148,9 @@ type StrictServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
+	// UpdateAPIKey Update an API key
+	// (PATCH /api/api-keys/{keyId}/)
+	UpdateAPIKey(ctx context.Context, request UpdateAPIKeyRequestObject) (UpdateAPIKeyResponseObject, error)
 	// ListAuditEvents List audit events
 	// (GET /api/audit-events/)
 	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
@@ -16670,6 +18178,9 @@ type StrictServerInterface interface {
 	// CreateFaq Create an FAQ
 	// (POST /api/chatbots/{chatbotId}/faqs/)
 	CreateFaq(ctx context.Context, request CreateFaqRequestObject) (CreateFaqResponseObject, error)
+	// DeleteFaqs Delete FAQs
+	// (POST /api/chatbots/{chatbotId}/faqs/batch-delete/)
+	DeleteFaqs(ctx context.Context, request DeleteFaqsRequestObject) (DeleteFaqsResponseObject, error)
 	// ImportFaqs Import FAQs
 	// (POST /api/chatbots/{chatbotId}/faqs/import/)
 	ImportFaqs(ctx context.Context, request ImportFaqsRequestObject) (ImportFaqsResponseObject, error)
@@ -16718,6 +18229,12 @@ type StrictServerInterface interface {
 	// UpdateContact Update a contact
 	// (PATCH /api/contacts/{contactId}/)
 	UpdateContact(ctx context.Context, request UpdateContactRequestObject) (UpdateContactResponseObject, error)
+	// ListContactConversations List a contact's conversations
+	// (GET /api/contacts/{contactId}/conversations/)
+	ListContactConversations(ctx context.Context, request ListContactConversationsRequestObject) (ListContactConversationsResponseObject, error)
+	// GetLatestConversation Get a contact's latest conversation
+	// (GET /api/contacts/{contactId}/conversations/latest/)
+	GetLatestConversation(ctx context.Context, request GetLatestConversationRequestObject) (GetLatestConversationResponseObject, error)
 	// ListConversations List your conversations
 	// (GET /api/conversations)
 	ListConversations(ctx context.Context, request ListConversationsRequestObject) (ListConversationsResponseObject, error)
@@ -16748,9 +18265,15 @@ type StrictServerInterface interface {
 	// SendMessage Send a message
 	// (POST /api/conversations/{id}/messages)
 	SendMessage(ctx context.Context, request SendMessageRequestObject) (SendMessageResponseObject, error)
+	// AddFaq Create an FAQ of a chatbot in the body
+	// (POST /api/faqs/)
+	AddFaq(ctx context.Context, request AddFaqRequestObject) (AddFaqResponseObject, error)
 	// ListInboxes List inboxes
 	// (GET /api/inboxes/)
 	ListInboxes(ctx context.Context, request ListInboxesRequestObject) (ListInboxesResponseObject, error)
+	// GetInbox Get an inbox
+	// (GET /api/inboxes/{inboxId}/)
+	GetInbox(ctx context.Context, request GetInboxRequestObject) (GetInboxResponseObject, error)
 	// GetMe Get the caller
 	// (GET /api/me/)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -16760,6 +18283,9 @@ type StrictServerInterface interface {
 	// CreateMessage Create a message
 	// (POST /api/messages/)
 	CreateMessage(ctx context.Context, request CreateMessageRequestObject) (CreateMessageResponseObject, error)
+	// CreateOutgoingMessage Create an outgoing message
+	// (POST /api/messages/outgoing/)
+	CreateOutgoingMessage(ctx context.Context, request CreateOutgoingMessageRequestObject) (CreateOutgoingMessageResponseObject, error)
 	// GetMessage Get a message
 	// (GET /api/messages/{id}/)
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
@@ -16923,6 +18449,54 @@ func (sh *strictHandler) DeleteAPIKey(ctx echo.Context, keyID string) error {
 		return err
 	} else if validResponse, ok := response.(DeleteAPIKeyResponseObject); ok {
 		return validResponse.VisitDeleteAPIKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateAPIKey operation middleware
+func (sh *strictHandler) UpdateAPIKey(ctx echo.Context, keyID string) error {
+	var request UpdateAPIKeyRequestObject
+
+	request.KeyID = keyID
+
+	var body UpdateAPIKeyJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateAPIKey(ctx.Request().Context(), request.(UpdateAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateAPIKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateAPIKeyResponseObject); ok {
+		return validResponse.VisitUpdateAPIKeyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -17243,6 +18817,55 @@ func (sh *strictHandler) CreateFaq(ctx echo.Context, chatbotID ChatbotID, params
 		return err
 	} else if validResponse, ok := response.(CreateFaqResponseObject); ok {
 		return validResponse.VisitCreateFaqResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteFaqs operation middleware
+func (sh *strictHandler) DeleteFaqs(ctx echo.Context, chatbotID ChatbotID, params DeleteFaqsParams) error {
+	var request DeleteFaqsRequestObject
+
+	request.ChatbotID = chatbotID
+	request.Params = params
+
+	var body DeleteFaqsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteFaqs(ctx.Request().Context(), request.(DeleteFaqsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteFaqs")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteFaqsResponseObject); ok {
+		return validResponse.VisitDeleteFaqsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -17780,6 +19403,57 @@ func (sh *strictHandler) UpdateContact(ctx echo.Context, contactID string) error
 	return nil
 }
 
+// ListContactConversations operation middleware
+func (sh *strictHandler) ListContactConversations(ctx echo.Context, contactID string, params ListContactConversationsParams) error {
+	var request ListContactConversationsRequestObject
+
+	request.ContactID = contactID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListContactConversations(ctx.Request().Context(), request.(ListContactConversationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListContactConversations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListContactConversationsResponseObject); ok {
+		return validResponse.VisitListContactConversationsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetLatestConversation operation middleware
+func (sh *strictHandler) GetLatestConversation(ctx echo.Context, contactID string) error {
+	var request GetLatestConversationRequestObject
+
+	request.ContactID = contactID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLatestConversation(ctx.Request().Context(), request.(GetLatestConversationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLatestConversation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetLatestConversationResponseObject); ok {
+		return validResponse.VisitGetLatestConversationResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListConversations operation middleware
 func (sh *strictHandler) ListConversations(ctx echo.Context, params ListConversationsParams) error {
 	var request ListConversationsRequestObject
@@ -18147,6 +19821,54 @@ func (sh *strictHandler) SendMessage(ctx echo.Context, id ConversationID, params
 	return nil
 }
 
+// AddFaq operation middleware
+func (sh *strictHandler) AddFaq(ctx echo.Context, params AddFaqParams) error {
+	var request AddFaqRequestObject
+
+	request.Params = params
+
+	var body AddFaqJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddFaq(ctx.Request().Context(), request.(AddFaqRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddFaq")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddFaqResponseObject); ok {
+		return validResponse.VisitAddFaqResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListInboxes operation middleware
 func (sh *strictHandler) ListInboxes(ctx echo.Context, params ListInboxesParams) error {
 	var request ListInboxesRequestObject
@@ -18166,6 +19888,31 @@ func (sh *strictHandler) ListInboxes(ctx echo.Context, params ListInboxesParams)
 		return err
 	} else if validResponse, ok := response.(ListInboxesResponseObject); ok {
 		return validResponse.VisitListInboxesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetInbox operation middleware
+func (sh *strictHandler) GetInbox(ctx echo.Context, inboxID string) error {
+	var request GetInboxRequestObject
+
+	request.InboxID = inboxID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetInbox(ctx.Request().Context(), request.(GetInboxRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetInbox")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetInboxResponseObject); ok {
+		return validResponse.VisitGetInboxResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -18262,6 +20009,54 @@ func (sh *strictHandler) CreateMessage(ctx echo.Context, params CreateMessagePar
 		return err
 	} else if validResponse, ok := response.(CreateMessageResponseObject); ok {
 		return validResponse.VisitCreateMessageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateOutgoingMessage operation middleware
+func (sh *strictHandler) CreateOutgoingMessage(ctx echo.Context, params CreateOutgoingMessageParams) error {
+	var request CreateOutgoingMessageRequestObject
+
+	request.Params = params
+
+	var body CreateOutgoingMessageJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateOutgoingMessage(ctx.Request().Context(), request.(CreateOutgoingMessageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateOutgoingMessage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateOutgoingMessageResponseObject); ok {
+		return validResponse.VisitCreateOutgoingMessageResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

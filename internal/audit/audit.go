@@ -1,4 +1,4 @@
-// Package audit keeps the audit trail of an organization: who created or revoked API keys, deleted
+// Package audit keeps the audit trail of an organization: who created, changed or revoked API keys, deleted
 // resources or exported records.
 package audit
 
@@ -22,6 +22,7 @@ type Action string
 const (
 	KeyCreated          Action = "apiKey.created"
 	KeyRevoked          Action = "apiKey.revoked"
+	KeyUpdated          Action = "apiKey.updated"
 	ConversationDeleted Action = "conversation.deleted"
 	ContactDeleted      Action = "contact.deleted"
 	ChatbotDeleted      Action = "chatbot.deleted"
@@ -34,6 +35,7 @@ const (
 var objectTypes = map[Action]string{
 	KeyCreated:          "apiKey",
 	KeyRevoked:          "apiKey",
+	KeyUpdated:          "apiKey",
 	ConversationDeleted: "conversation",
 	ContactDeleted:      "contact",
 	ChatbotDeleted:      "chatbot",

@@ -18,13 +18,13 @@ const (
 	maxCachedKeys = 10_000
 )
 
-// keyCache caches API keys by their lookup name. A key that this process revokes is removed before
-// the revocation returns. The zero value is ready to use. It is safe for concurrent use.
+// keyCache caches API keys by their lookup name. A key that this process revokes or changes is removed before
+// that returns. The zero value is ready to use. It is safe for concurrent use.
 type keyCache struct {
 	mu     sync.Mutex
 	byName map[string]cachedKey
-	// revocations counts revocations. A lookup that started before one is not cached, because it
-	// may have read the revoked key.
+	// revocations counts revocations and changes. A lookup that started before one is not cached,
+	// because it may have read the key as it was.
 	revocations uint64
 }
 
@@ -64,7 +64,7 @@ func (c *keyCache) get(name string, lookUp func() (db.GetAPIKeyByPrefixRow, erro
 	return found, nil
 }
 
-// forget removes a revoked key.
+// forget removes a key that was revoked or changed.
 func (c *keyCache) forget(id uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -36,7 +36,7 @@ type NewKey struct {
 // cannot be retrieved again: a repeated request returns a Conflict error.
 func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, newKey NewKey) (db.ListAPIKeysRow, string, error) {
 	if newKey.ExpiresAt != nil && !newKey.ExpiresAt.After(time.Now()) {
-		return db.ListAPIKeysRow{}, "", apperr.Field(apperr.InvalidRequest, "/expiresAt", "must be in the future")
+		return db.ListAPIKeysRow{}, "", errPastExpiry()
 	}
 	userName := strings.TrimSpace(newKey.User)
 	if userName == "" { // the schema's pattern does not cover all kinds of space
@@ -141,6 +141,96 @@ func (a *Auth) ListKeys(ctx context.Context, organization uuid.UUID, limit, offs
 	return keys, total, err
 }
 
+// KeyChange is what UpdateKey changes. A nil field is left unchanged.
+type KeyChange struct {
+	Name          *string
+	ExpiresAt     *time.Time
+	NeverExpires  bool // if ExpiresAt is nil
+	Messages      *int // limits; 0 removes one
+	History, List *int
+}
+
+// UpdateKey changes an API key and returns it: immediately in this process, and within a second at
+// other instances. It refuses to let the organization's last key with the scope admin that never
+// expires expire.
+func (a *Auth) UpdateKey(ctx context.Context, organization uuid.UUID, id string, change KeyChange) (db.ListAPIKeysRow, error) {
+	keyID, err := store.ParseID(id, noKey)
+	if err != nil {
+		return db.ListAPIKeysRow{}, err
+	}
+	if change.ExpiresAt != nil && !change.ExpiresAt.After(time.Now()) {
+		return db.ListAPIKeysRow{}, errPastExpiry()
+	}
+	var row db.ListAPIKeysRow
+	err = a.store.InTx(ctx, func(q *db.Queries) error {
+		if change.ExpiresAt != nil {
+			if err := checkLastAdmin(ctx, q, organization, keyID); err != nil {
+				return err
+			}
+		}
+		found, err := q.GetAPIKeyForUpdate(ctx, organization, keyID)
+		if err != nil {
+			return apperr.Rephrase(err, apperr.NotFound, noKey)
+		}
+		row = db.ListAPIKeysRow(found)
+		key := &row.ApiKey
+		change.apply(key)
+		err = q.UpdateAPIKey(ctx, db.UpdateAPIKeyParams{
+			OrganizationID: organization,
+			ID:             keyID,
+			Name:           key.Name,
+			ExpiresAt:      key.ExpiresAt,
+			MessagesLimit:  key.MessagesLimit,
+			HistoryLimit:   key.HistoryLimit,
+			ListLimit:      key.ListLimit,
+		})
+		if err != nil {
+			return err
+		}
+		details := audit.Details{
+			"prefix": key.Prefix, "name": key.Name, "scopes": key.Scopes,
+			"rateLimits": map[string]*int32{"messages": key.MessagesLimit, "history": key.HistoryLimit, "list": key.ListLimit},
+		}
+		if key.ExpiresAt != nil {
+			details["expiresAt"] = key.ExpiresAt.UTC().Format("2006-01-02T15:04:05.000000Z")
+		}
+		return audit.Record(ctx, q, organization, audit.KeyUpdated, details, keyID)
+	})
+	a.keys.forget(keyID) // after an error, too: it may have followed the commit
+	return row, err
+}
+
+func (c KeyChange) apply(key *db.ApiKey) {
+	if c.Name != nil {
+		key.Name = *c.Name
+	}
+	if c.ExpiresAt != nil || c.NeverExpires {
+		key.ExpiresAt = c.ExpiresAt
+	}
+	for _, limit := range []struct {
+		wanted *int
+		column **int32
+	}{{c.Messages, &key.MessagesLimit}, {c.History, &key.HistoryLimit}, {c.List, &key.ListLimit}} {
+		if limit.wanted != nil {
+			*limit.column = limitColumn(*limit.wanted)
+		}
+	}
+}
+
+func errPastExpiry() error {
+	return apperr.Field(apperr.InvalidRequest, "/expiresAt", "must be in the future")
+}
+
+// checkLastAdmin returns a Conflict if the key is the organization's last one with the scope admin
+// that never expires. It locks all of those.
+func checkLastAdmin(ctx context.Context, q *db.Queries, organization, keyID uuid.UUID) error {
+	admins, err := q.LockAdminKeys(ctx, organization)
+	if err == nil && len(admins) == 1 && admins[0] == keyID {
+		return apperr.New(apperr.Conflict, "This is the organization's last permanent key with the scope admin. Create another one first.")
+	}
+	return err
+}
+
 // RevokeKey revokes an API key: immediately in this process, and within a second at other
 // instances. It refuses to revoke the organization's last key with the scope admin that never
 // expires, so that nobody is locked out.
@@ -150,12 +240,8 @@ func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string)
 		return err
 	}
 	err = a.store.InTx(ctx, func(q *db.Queries) error {
-		admins, err := q.LockAdminKeys(ctx, organization)
-		if err != nil {
+		if err := checkLastAdmin(ctx, q, organization, keyID); err != nil {
 			return err
-		}
-		if len(admins) == 1 && admins[0] == keyID {
-			return apperr.New(apperr.Conflict, "This is the organization's last permanent key with the scope admin. Create another one first.")
 		}
 		revoked, err := q.DeleteAPIKey(ctx, organization, keyID)
 		if err != nil {

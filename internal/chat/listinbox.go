@@ -72,23 +72,31 @@ func (c *Chat) ListInbox(ctx context.Context, caller auth.Principal, filter Inbo
 		PageLimit:      int32(filter.Limit) + 1,
 	}
 	var page ConversationPage
-	limited, cancel := context.WithTimeout(ctx, searchTime)
-	defer cancel()
-	err = c.store.InTx(limited, func(q *db.Queries) error {
-		if err := q.ConfigureConversationSearch(limited); err != nil {
-			return err
-		}
-		rows, err := c.searchRows(limited, q, params, filter.Keyword, at.isBackward)
+	err = c.inSearch(ctx, func(ctx context.Context, q *db.Queries) error {
+		rows, err := c.searchRows(ctx, q, params, filter.Keyword, at.isBackward)
 		if err != nil {
 			return err
 		}
-		page, err = conversationPage(limited, q, rows, filter.Limit, at)
+		page, err = conversationPage(ctx, q, rows, filter.Limit, at)
 		return err
+	})
+	return page, err
+}
+
+// inSearch runs a search in a transaction. One that takes longer than searchTime is a Timeout.
+func (c *Chat) inSearch(ctx context.Context, search func(context.Context, *db.Queries) error) error {
+	limited, cancel := context.WithTimeout(ctx, searchTime)
+	defer cancel()
+	err := c.store.InTx(limited, func(q *db.Queries) error {
+		if err := q.ConfigureConversationSearch(limited); err != nil {
+			return err
+		}
+		return search(limited, q)
 	})
 	if limited.Err() != nil && ctx.Err() == nil {
 		err = apperr.Wrap(apperr.Timeout, searchTimeout, err)
 	}
-	return page, apperr.Rephrase(err, apperr.Timeout, searchTimeout)
+	return apperr.Rephrase(err, apperr.Timeout, searchTimeout)
 }
 
 // conversationPage returns a page of rows with their newest messages.
@@ -105,14 +113,20 @@ func conversationPage(ctx context.Context, q *db.Queries, rows []db.GetConversat
 		}
 		return position{order: at.order, time: row.Session.LastActivity, id: row.Session.ID}
 	})
-	page.Conversations = make([]Conversation, 0, len(rows))
+	page.Conversations = withLastMessages(rows, last)
+	return page, nil
+}
+
+// withLastMessages returns the conversations of rows with their newest messages. A conversation that
+// was deleted meanwhile is left out.
+func withLastMessages(rows []db.GetConversationRow, last map[uuid.UUID]*db.Message) []Conversation {
+	conversations := make([]Conversation, 0, len(rows))
 	for _, row := range rows {
-		// A conversation that was deleted meanwhile is left out.
 		if row.Session.LastSeq == 0 || last[row.Session.ID] != nil {
-			page.Conversations = append(page.Conversations, Conversation{GetConversationRow: row, LastMessage: last[row.Session.ID]})
+			conversations = append(conversations, Conversation{GetConversationRow: row, LastMessage: last[row.Session.ID]})
 		}
 	}
-	return page, nil
+	return conversations
 }
 
 func listRows(ctx context.Context, q *db.Queries, params db.ListInboxConversationsBeforeParams, isBackward bool) ([]db.GetConversationRow, error) {

@@ -151,6 +151,30 @@ func (f *FAQs) Delete(ctx context.Context, org uuid.UUID, botRef, faqID string) 
 	})
 }
 
+// DeleteAll deletes FAQs of a chatbot, once per idempotency key. If one of them is NotFound, none is
+// deleted.
+func (f *FAQs) DeleteAll(ctx context.Context, org uuid.UUID, botRef string, faqIDs []string, key *store.IdempotencyKey) error {
+	_, err := store.Idempotent(ctx, f.store, key, func(q *db.Queries) (struct{}, error) {
+		owner, err := f.bots.Within(q).Get(ctx, org, botRef)
+		if err != nil {
+			return struct{}{}, err
+		}
+		ids, err := store.ParseIDs(faqIDs, notFoundMessage)
+		if err != nil {
+			return struct{}{}, err
+		}
+		deleted, err := q.DeleteFaqs(ctx, org, owner.ID, ids)
+		if err != nil {
+			return struct{}{}, err
+		}
+		if deleted < int64(len(ids)) {
+			return struct{}{}, apperr.New(apperr.NotFound, notFoundMessage)
+		}
+		return struct{}{}, audit.Record(ctx, q, org, audit.FAQDeleted, audit.Details{"chatbot": owner.ID}, ids...)
+	})
+	return err
+}
+
 // locate looks up the chatbot and parses the FAQ's id.
 func (f *FAQs) locate(ctx context.Context, org uuid.UUID, botRef, faqID string) (db.Bot, uuid.UUID, error) {
 	owner, err := f.bots.Get(ctx, org, botRef)

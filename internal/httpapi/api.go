@@ -100,7 +100,7 @@ func newServer(config Config) *server {
 		faqHandlers{config.FAQs, make(chan struct{}, maxUploads)},
 		webChatHandlers{config.Inboxes},
 		inboxHandlers{config.Inboxes},
-		contactHandlers{config.Inboxes},
+		contactHandlers{config.Inboxes, chat.NewContacts(config.Chat)},
 		keyHandlers{config.Auth, config.Limiter},
 		tokenHandlers{config.Auth, config.Chat},
 		auditHandlers{config.Audit},

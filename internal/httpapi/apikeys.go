@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/oapi-codegen/nullable"
+
 	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/apperr"
@@ -59,12 +61,9 @@ func (h keyHandlers) CreateAPIKey(ctx context.Context, request openapi.CreateAPI
 	if request.Body.Scopes != nil {
 		newKey.Scopes = each(*request.Body.Scopes, func(scope openapi.Scope) auth.Scope { return auth.Scope(scope) })
 	}
-	if text, err := request.Body.ExpiresAt.Get(); err == nil { // neither absent nor null
-		at, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil || at.UTC().Year() > 9999 {
-			return nil, apperr.Field(apperr.InvalidRequest, "/expiresAt", mustBeTime)
-		}
-		newKey.ExpiresAt = &at
+	var err error
+	if newKey.ExpiresAt, err = fromAPIExpiry(request.Body.ExpiresAt); err != nil {
+		return nil, err
 	}
 	created, secret, err := h.auth.CreateKey(ctx, principal.OrganizationID, newKey)
 	if err != nil {
@@ -83,6 +82,46 @@ func (h keyHandlers) CreateAPIKey(ctx context.Context, request openapi.CreateAPI
 		RateLimits: key.RateLimits,
 		Key:        secret,
 	}, nil
+}
+
+// fromAPIExpiry returns nil if the expiry is absent or null.
+func fromAPIExpiry(field nullable.Nullable[string]) (*time.Time, error) {
+	text, err := field.Get()
+	if err != nil {
+		return nil, nil //nolint:nilerr // absent or null
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || at.UTC().Year() > 9999 {
+		return nil, apperr.Field(apperr.InvalidRequest, "/expiresAt", mustBeTime)
+	}
+	return &at, nil
+}
+
+// UpdateAPIKey implements PATCH /api/api-keys/{keyId}/.
+func (h keyHandlers) UpdateAPIKey(ctx context.Context, request openapi.UpdateAPIKeyRequestObject) (openapi.UpdateAPIKeyResponseObject, error) {
+	expiresAt, err := fromAPIExpiry(request.Body.ExpiresAt)
+	if err != nil {
+		return nil, err
+	}
+	change := auth.KeyChange{Name: request.Body.Name, ExpiresAt: expiresAt, NeverExpires: request.Body.ExpiresAt.IsNull()}
+	if wanted := request.Body.RateLimits; wanted != nil {
+		change.Messages, change.History, change.List = fromAPILimit(wanted.Messages), fromAPILimit(wanted.History), fromAPILimit(wanted.List)
+		err := h.checkRateLimits(auth.KeyLimits{Messages: deref(change.Messages), History: deref(change.History), List: deref(change.List)})
+		if err != nil {
+			return nil, err
+		}
+	}
+	updated, err := h.auth.UpdateKey(ctx, auth.PrincipalOf(ctx).OrganizationID, request.KeyID, change)
+	return openapi.UpdateAPIKey200JSONResponse(toAPIKey(updated)), err
+}
+
+// fromAPILimit returns nil if the limit is absent, and 0 if it is null.
+func fromAPILimit(field nullable.Nullable[int]) *int {
+	if !field.IsSpecified() {
+		return nil
+	}
+	limit, _ := field.Get() // 0 if it is null
+	return &limit
 }
 
 // checkRateLimits returns an error if a limit exceeds what the operator allows.

@@ -21,6 +21,7 @@ func (c caller) events(query string) []object {
 var auditActions = map[string]struct{ table, object, kind string }{
 	"apiKey.created":       {"api_keys", "apiKey", ""},
 	"apiKey.revoked":       {"api_keys", "apiKey", "api-keys"},
+	"apiKey.updated":       {"", "apiKey", "api-keys"},
 	"conversation.deleted": {"sessions", "conversation", "conversations"},
 	"contact.deleted":      {"contacts", "contact", "contacts"},
 	"chatbot.deleted":      {"bots", "chatbot", "chatbots"},

@@ -196,8 +196,11 @@ func TestBodiesMustBeJSONObjects(t *testing.T) {
 			}
 		}
 		for _, kind := range []string{"application/json; charset=utf-8", "Application/JSON"} {
-			if got := op.send(admin, path, op.minimalBody(existing), withHeader("Content-Type", kind)); got.status >= 300 {
+			if got := op.send(admin, op.pathOf(existing), op.minimalBody(existing), withHeader("Content-Type", kind)); got.status >= 300 {
 				t.Errorf("%s, %q: %d %s", op.id, kind, got.status, got.body)
+			}
+			if op.deletes() {
+				existing = admin.createResources()
 			}
 		}
 	}

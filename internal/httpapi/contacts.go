@@ -5,13 +5,17 @@ import (
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
+	"parley/internal/chat"
 	"parley/internal/httpapi/contract"
 	"parley/internal/httpapi/paging"
 	"parley/internal/inbox"
 )
 
 // contactHandlers implements the operations of contacts.
-type contactHandlers struct{ inboxes *inbox.Inboxes }
+type contactHandlers struct {
+	inboxes       *inbox.Inboxes
+	conversations chat.Contacts
+}
 
 // ListContacts implements GET /api/contacts/.
 func (h contactHandlers) ListContacts(ctx context.Context, request openapi.ListContactsRequestObject) (openapi.ListContactsResponseObject, error) {
@@ -70,4 +74,37 @@ func (h contactHandlers) UpdateContact(ctx context.Context, request openapi.Upda
 func (h contactHandlers) DeleteContact(ctx context.Context, request openapi.DeleteContactRequestObject) (openapi.DeleteContactResponseObject, error) {
 	err := h.inboxes.DeleteContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
 	return openapi.DeleteContact204Response{}, err
+}
+
+// ListContactConversations implements GET /api/contacts/{contactId}/conversations/.
+func (h contactHandlers) ListContactConversations(ctx context.Context, request openapi.ListContactConversationsRequestObject) (openapi.ListContactConversationsResponseObject, error) {
+	at := paging.Of(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	page, err := h.conversations.Conversations(ctx, auth.PrincipalOf(ctx), request.ContactID, chat.ContactFilter{
+		InboxID: request.Params.Inbox,
+		Keyword: request.Params.Keyword,
+		Limit:   at.Size,
+		Offset:  at.Start(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	results, err := eachOrError(page.Conversations, toAPIConversation)
+	if err != nil {
+		return nil, err
+	}
+	list, err := paging.NewList(ctx, at, results, page.Total, func(result openapi.Conversation) openapi.Conversation { return result })
+	if page.End < at.Start()+at.Size {
+		list.EndAt(ctx, page.End)
+	}
+	return openapi.ListContactConversations200JSONResponse(list), err
+}
+
+// GetLatestConversation implements GET /api/contacts/{contactId}/conversations/latest/.
+func (h contactHandlers) GetLatestConversation(ctx context.Context, request openapi.GetLatestConversationRequestObject) (openapi.GetLatestConversationResponseObject, error) {
+	latest, err := h.conversations.Latest(ctx, auth.PrincipalOf(ctx), request.ContactID)
+	if err != nil {
+		return nil, err
+	}
+	conversation, err := toAPIConversation(latest)
+	return openapi.GetLatestConversation200JSONResponse(conversation), err
 }

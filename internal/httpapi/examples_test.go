@@ -168,6 +168,8 @@ func (s *tour) knowledge() {
 	s.record("listFaqs", "GET", faqs+"?pageSize=1", nil, 200)
 	s.record("getFaq", "GET", faqs+text(faq, "id")+"/", nil, 200)
 	s.record("updateFaq", "PATCH", faqs+text(faq, "id")+"/", object{"labels": []string{"account", "password"}}, 200)
+	added := s.record("addFaq", "POST", "/api/faqs/", object{"chatbot": "parley", "question": "Where are the invoices?", "answer": "Under Billing."}, 201)
+	s.record("deleteFaqs", "POST", faqs+"batch-delete/", object{"ids": []string{text(added, "id")}}, 204)
 }
 
 func (s *tour) conversations() {
@@ -200,6 +202,9 @@ func (s *tour) conversations() {
 	s.record("listMessages", "GET", "/api/messages/?conversation="+conversation+"&pageSize=1", nil, 200)
 	s.record("getMessage", "GET", "/api/messages/"+s.realID(theQuestion)+"/", nil, 200)
 	s.record("getConversation", "GET", "/api/conversations/"+conversation+"/", nil, 200)
+	s.record("createOutgoingMessage", "POST", "/api/messages/outgoing/", object{"conversation": conversation, "content": "A colleague will call you."}, 201)
+	s.record("listContactConversations", "GET", "/api/contacts/"+text(alex, "id")+"/conversations/?pageSize=1", nil, 200)
+	s.record("getLatestConversation", "GET", "/api/contacts/"+text(alex, "id")+"/conversations/latest/", nil, 200)
 	other := text(s.call("POST", "/api/conversations/start", object{}).wantStatus(201), "conversation_id")
 	s.record("batchConversations", "POST", "/api/conversations/batch", object{"operations": []object{
 		{"action": "mark_read", "conversation_id": conversation}, {"action": "archive", "conversation_id": other}, {"action": "delete", "conversation_id": "gone"},
@@ -274,12 +279,14 @@ func (s *tour) settings() {
 	s.record("getWebChat", "GET", "/api/web-chats/"+s.webChat.ID.String()+"/", nil, 200)
 	s.record("updateWebChat", "PATCH", "/api/web-chats/"+text(shop, "id")+"/", object{"chatbot": "parley"}, 200)
 	s.record("listInboxes", "GET", "/api/inboxes/?pageSize=1", nil, 200)
+	s.record("getInbox", "GET", "/api/inboxes/"+s.realID(theInbox)+"/", nil, 200)
 	s.record("listContacts", "GET", "/api/contacts/?query=alex", nil, 200)
 	s.record("getContact", "GET", "/api/contacts/"+s.realID(theContact)+"/", nil, 200)
 	s.record("updateContact", "PATCH", "/api/contacts/"+s.realID(theContact)+"/", object{"phoneNumber": "+886 2 1234 5678"}, 200)
 	s.nameID(theKey, text(s.record("createApiKey", "POST", "/api/api-keys/", object{"name": "Portal", "user": "portal", "scopes": []string{"agent"}}, 201), "id"))
 	s.record("listApiKeys", "GET", "/api/api-keys/?pageSize=1", nil, 200)
 	s.record("listAuditEvents", "GET", "/api/audit-events/?pageSize=1", nil, 200)
+	s.record("updateApiKey", "PATCH", "/api/api-keys/"+s.realID(theKey)+"/", object{"rateLimits": object{"messages": 600}}, 200)
 	s.record("getMe", "GET", "/api/me/", nil, 200)
 }
 

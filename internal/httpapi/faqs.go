@@ -46,6 +46,17 @@ func (h faqHandlers) CreateFaq(ctx context.Context, request openapi.CreateFaqReq
 	return openapi.CreateFaq201JSONResponse(toAPIFaq(created)), err
 }
 
+// AddFaq implements POST /api/faqs/.
+func (h faqHandlers) AddFaq(ctx context.Context, request openapi.AddFaqRequestObject) (openapi.AddFaqResponseObject, error) {
+	created, err := h.faqs.Create(ctx, auth.PrincipalOf(ctx).OrganizationID, request.Body.Chatbot, faq.NewFAQ{
+		Question:       request.Body.Question,
+		Answer:         request.Body.Answer,
+		Labels:         deref(request.Body.Labels),
+		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
+	})
+	return openapi.AddFaq201JSONResponse(toAPIFaq(created)), err
+}
+
 // GetFaq implements GET /api/chatbots/{chatbotId}/faqs/{faqId}/.
 func (h faqHandlers) GetFaq(ctx context.Context, request openapi.GetFaqRequestObject) (openapi.GetFaqResponseObject, error) {
 	found, err := h.faqs.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
@@ -66,6 +77,13 @@ func (h faqHandlers) UpdateFaq(ctx context.Context, request openapi.UpdateFaqReq
 func (h faqHandlers) DeleteFaq(ctx context.Context, request openapi.DeleteFaqRequestObject) (openapi.DeleteFaqResponseObject, error) {
 	err := h.faqs.Delete(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
 	return openapi.DeleteFaq204Response{}, err
+}
+
+// DeleteFaqs implements POST /api/chatbots/{chatbotId}/faqs/batch-delete/.
+func (h faqHandlers) DeleteFaqs(ctx context.Context, request openapi.DeleteFaqsRequestObject) (openapi.DeleteFaqsResponseObject, error) {
+	key := contract.IdempotencyKey(ctx, request.Params.IdempotencyKey)
+	err := h.faqs.DeleteAll(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.Body.Ids, key)
+	return openapi.DeleteFaqs204Response{}, err
 }
 
 // maxUploads is how many imports, of up to 32 MiB each, are in memory at the same time.

@@ -72,7 +72,7 @@ var kindsByName = map[string]string{
 	"conversation": "conversations", "conversation_id": "conversations", "session_id": "conversations",
 	"bot_id": "chatbots", "chatbot": "chatbots", "model": "chatbots",
 	"webChat": "web-chats", "contact": "contacts", "sender": "contacts",
-	"inbox": "inboxes", "inboxes": "inboxes",
+	"inbox": "inboxes", "inboxes": "inboxes", "ids": "faqs",
 }
 
 // singleTarget are operations whose body must name exactly one of several resources.
@@ -161,6 +161,9 @@ func fillIDs(value any, ids resourceIDs) {
 		for name, item := range value {
 			if _, isObject := item.(object); kindsByName[name] != "" && !isObject { // a chatbot's model is one
 				value[name] = ids[kindsByName[name]]
+				if _, isList := item.([]any); isList {
+					value[name] = []any{ids[kindsByName[name]]}
+				}
 			} else {
 				fillIDs(item, ids)
 			}
@@ -216,7 +219,7 @@ func (op operation) bodyIDPlaces(schema *openapi3.Schema, pointer string) []idPl
 			kind = ""
 		case name == "attachments":
 			at, kind = at+"/0/id", "attachments"
-		case name == "inboxes":
+		case property.Value.Items != nil && kind != "":
 			at += "/0"
 		case property.Value.Items != nil && kind == "":
 			found = append(found, op.bodyIDPlaces(property.Value.Items.Value, at+"/0")...)
@@ -245,6 +248,12 @@ func (op operation) validBody(ids resourceIDs) any {
 	}
 	return nil
 }
+
+// deletes reports whether a request of the operation deletes what it names.
+func (op operation) deletes() bool { return op.method == http.MethodDelete || op.id == "deleteFaqs" }
+
+// isStaffOnly reports whether the operation requires the scope agent.
+func (op operation) isStaffOnly() bool { return slices.Equal(op.scopes, []string{"agent"}) }
 
 // send sends a request of the operation. An upload has a file with one row, and a WebSocket operation the upgrade
 // headers.

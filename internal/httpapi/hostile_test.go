@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -130,7 +129,7 @@ func (h *hostileTest) runRound(round int) {
 		if len(got) > 0 && !slices.ContainsFunc(got, func(response answer) bool { return response.status < 400 }) {
 			refused = append(refused, p)
 		}
-		if p.op.method == http.MethodDelete && len(got) > 0 && got[0].status < 300 || i%50 == 49 {
+		if p.op.deletes() && len(got) > 0 && got[0].status < 300 || i%50 == 49 {
 			generator.own = generator.keys["chat"].createResources()
 		}
 	}

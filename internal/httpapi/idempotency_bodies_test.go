@@ -35,8 +35,10 @@ func idempotentBodies(resources resourceIDs) map[string][]any {
 		"createFaq": {
 			object{"question": "Why?", "answer": "<p>So &amp; so.</p>"}, object{"question": "Why?", "answer": "So.", "labels": []string{"<a>", "b"}},
 		},
-		"importFaqs":    {[]byte("question,answer\nWhen?,Now.\n"), []byte("question,answer\nWhen?,Now.\nWho?,\n")},
-		"createWebChat": {object{"name": "Shop"}, object{"name": "Shop", "chatbot": resources["chatbots"], "allowedOrigins": []string{"https://a.example"}}},
+		"addFaq":                {object{"chatbot": resources["chatbots"], "question": "Why?", "answer": "So."}},
+		"createOutgoingMessage": {object{"conversation": conversation, "content": "I take over."}},
+		"importFaqs":            {[]byte("question,answer\nWhen?,Now.\n"), []byte("question,answer\nWhen?,Now.\nWho?,\n")},
+		"createWebChat":         {object{"name": "Shop"}, object{"name": "Shop", "chatbot": resources["chatbots"], "allowedOrigins": []string{"https://a.example"}}},
 		"createContact": {
 			object{"name": "Kim"},
 			`{"name": "<Kim>", "email": "kim@example.com", "inboxes": ["` + resources["inboxes"] + `"],

@@ -25,3 +25,9 @@ func (h inboxHandlers) ListInboxes(ctx context.Context, request openapi.ListInbo
 	list, err := paging.NewList(ctx, at, rows, count, toAPIInbox)
 	return openapi.ListInboxes200JSONResponse(list), err
 }
+
+// GetInbox implements GET /api/inboxes/{inboxId}/.
+func (h inboxHandlers) GetInbox(ctx context.Context, request openapi.GetInboxRequestObject) (openapi.GetInboxResponseObject, error) {
+	found, err := h.inboxes.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.InboxID)
+	return openapi.GetInbox200JSONResponse(toAPIInbox(found)), err
+}

@@ -84,3 +84,72 @@ func TestVisitorsOfAWebsiteAreCountedApart(t *testing.T) {
 		backend.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": "Backend"}).wantStatus(201)
 	}
 }
+
+// A key's name, expiry and limits can be changed, at once and up to the operator's ceiling. What is not named stays.
+func TestKeysCanBeChanged(t *testing.T) {
+	t.Parallel()
+	o := serveWith(t, settings{limits: map[string]int{"messages": 2}, ceilings: ratelimit.Limits{Messages: 5}}).organization()
+	admin := o.as("backend", auth.Admin)
+	created := admin.post("/api/api-keys/", object{"name": "Backend", "scopes": []string{"agent"}, "rateLimits": object{"list": 7}})
+	path := "/api/api-keys/" + text(created, "id") + "/"
+	backend := caller{organization: o, key: text(created, "key")}
+	for _, step := range []struct{ change, want object }{
+		{object{"rate_limits": object{"messages": 5}}, object{"rateLimits": object{"messages": 5, "history": nil, "list": 7}}},
+		{object{"name": "Line bot", "expires_at": "2999-01-01T00:00:00Z"}, object{"name": "Line bot", "expiresAt": "2999-01-01T00:00:00.000000Z"}},
+		{object{"rateLimits": object{"list": nil, "history": 9}}, object{"rateLimits": object{"messages": 5, "history": 9, "list": nil}}},
+		{object{"name": nil}, object{}},
+		{object{"expiresAt": nil}, object{"expiresAt": nil}},
+	} {
+		want := admin.keyWithID(text(created, "id"))
+		for field, value := range step.want {
+			want[field] = value
+		}
+		got := admin.patch(path, step.change)
+		delete(got, "lastUsedAt")
+		if !sameJSON(t, got, want) || !sameJSON(t, admin.keyWithID(text(created, "id")), want) {
+			t.Errorf("%v made the key %v, want %v", step.change, got, want)
+		}
+		if got := number(backend.rateLimitStates()["messages"], "limit"); got != 5 {
+			t.Errorf("after %v the key has the limit %d, want 5", step.change, got)
+		}
+	}
+	for body, where := range map[string]string{
+		`{"rateLimits":{"messages":6}}`:        "/rateLimits/messages",
+		`{"rateLimits":{"list":0}}`:            "/rateLimits/list",
+		`{"expiresAt":"2001-01-01T00:00:00Z"}`: "/expiresAt",
+		`{"expiresAt":"tomorrow"}`:             "/expiresAt",
+		`{"name":" "}`:                         "/name",
+	} {
+		admin.call(http.MethodPatch, path, body).wantProblem(400, "invalid_request", where)
+	}
+	events := admin.events("action=apiKey.updated")
+	if details := events[len(events)-1]["details"].(object); len(events) != 5 || !sameJSON(t, details["rateLimits"], object{"messages": 5, "history": nil, "list": 7}) || details["name"] != "Backend" {
+		t.Errorf("the audit events are %v", events)
+	}
+	backend.call(http.MethodPatch, path, object{"name": "X"}).wantProblem(403, "forbidden", "")
+}
+
+// keyWithID returns a key as it is listed.
+func (c caller) keyWithID(id string) object {
+	c.t.Helper()
+	for _, key := range objects(c.get("/api/api-keys/"), "results") {
+		if key["id"] == id {
+			delete(key, "lastUsedAt")
+			return key
+		}
+	}
+	c.t.Fatalf("there is no key %s", id)
+	return nil
+}
+
+// The last permanent admin key cannot be made to expire, which would lock everybody out.
+func TestLastPermanentAdminKeyCannotExpire(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	path := "/api/api-keys/" + text(objects(admin.get("/api/api-keys/"), "results")[0], "id") + "/"
+	expiring := object{"expiresAt": "2999-01-01T00:00:00Z"}
+	admin.call(http.MethodPatch, path, expiring).wantProblem(409, "conflict", "")
+	admin.patch(path, object{"name": "Renamed", "expiresAt": nil})
+	admin.post("/api/api-keys/", object{"name": "Second", "scopes": []string{"admin"}})
+	admin.patch(path, expiring)
+}

@@ -152,7 +152,7 @@ func TestTheMatrixMatchesTheDocument(t *testing.T) {
 				if row = append(row, is); is != want {
 					t.Errorf("%s with %s, of %s: %s, want %s: %s", op.id, credential.name, whose, is, want, got.body)
 				}
-				if op.method == http.MethodDelete && is == "2xx" {
+				if op.deletes() && is == "2xx" {
 					owners[whose] = createFor(map[string]string{"own": "me", "colleague's": "colleague"}[whose])
 					credentials = o.credentials("me", owners["own"]) // the token's target was deleted
 				}

@@ -31,29 +31,47 @@ func (h messageHandlers) ListMessages(ctx context.Context, request openapi.ListM
 
 // CreateMessage implements POST /api/messages/.
 func (h messageHandlers) CreateMessage(ctx context.Context, request openapi.CreateMessageRequestObject) (openapi.CreateMessageResponseObject, error) {
-	canvas, err := fromAPICanvas(request.Body.Canvas)
+	isOutgoing := deref(request.Body.Type) == openapi.MessageTypeOutgoing
+	message, err := h.create(ctx, isOutgoing, openapi.OutgoingMessageCreate{
+		Conversation:   request.Body.Conversation,
+		Content:        request.Body.Content,
+		ContentPayload: request.Body.ContentPayload,
+		QueryMetadata:  request.Body.QueryMetadata,
+		Attachments:    request.Body.Attachments,
+		Canvas:         request.Body.Canvas,
+	}, request.Params.IdempotencyKey)
+	return openapi.CreateMessage201JSONResponse(message), err
+}
+
+// CreateOutgoingMessage implements POST /api/messages/outgoing/.
+func (h messageHandlers) CreateOutgoingMessage(ctx context.Context, request openapi.CreateOutgoingMessageRequestObject) (openapi.CreateOutgoingMessageResponseObject, error) {
+	message, err := h.create(ctx, true, *request.Body, request.Params.IdempotencyKey)
+	return openapi.CreateOutgoingMessage201JSONResponse(message), err
+}
+
+// create stores a message and returns it.
+func (h messageHandlers) create(ctx context.Context, isOutgoing bool, body openapi.OutgoingMessageCreate, key *string) (openapi.Message, error) {
+	canvas, err := fromAPICanvas(body.Canvas)
 	if err != nil {
-		return nil, err
+		return openapi.Message{}, err
 	}
 	principal := auth.PrincipalOf(ctx)
-	isOutgoing := deref(request.Body.Type) == openapi.MessageTypeOutgoing
-	sent, err := h.chat.Post(ctx, principal, request.Body.Conversation, isOutgoing, chat.NewMessage{
-		Content:        deref(request.Body.Content),
-		Attachments:    fromAPIAttachments(request.Body.Attachments),
-		ContentPayload: deref(request.Body.ContentPayload),
-		QueryMetadata:  deref(request.Body.QueryMetadata),
+	sent, err := h.chat.Post(ctx, principal, body.Conversation, isOutgoing, chat.NewMessage{
+		Content:        deref(body.Content),
+		Attachments:    fromAPIAttachments(body.Attachments),
+		ContentPayload: deref(body.ContentPayload),
+		QueryMetadata:  deref(body.QueryMetadata),
 		Canvas:         canvas,
-		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
+		IdempotencyKey: contract.IdempotencyKey(ctx, key),
 	})
 	if err != nil {
-		return nil, err
+		return openapi.Message{}, err
 	}
 	stored, err := h.chat.Message(ctx, principal, sent.MessageID.String(), nil)
 	if err != nil {
-		return nil, err
+		return openapi.Message{}, err
 	}
-	message, err := toAPIMessage(stored)
-	return openapi.CreateMessage201JSONResponse(message), err
+	return toAPIMessage(stored)
 }
 
 // GetMessage implements GET /api/messages/{id}/.

@@ -51,7 +51,7 @@ func TestPathIDsAreCaseInsensitive(t *testing.T) {
 			if got := op.send(admin, path, body); got.status >= 300 {
 				t.Errorf("%s, %s: %d %s", op.id, at.name, got.status, got.body)
 			}
-			if op.method == http.MethodDelete {
+			if op.deletes() {
 				resources = nil
 			}
 		}

@@ -3,7 +3,6 @@ package inbox
 import (
 	"context"
 	"encoding/json"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -40,7 +39,7 @@ func (i *Inboxes) CreateContact(ctx context.Context, organization uuid.UUID, fie
 	if err := bot.CheckQueryMetadata(apperr.InvalidRequest, "/queryMetadata", fields.QueryMetadata); err != nil {
 		return Contact{}, err
 	}
-	inboxes, err := parseInboxIDs(fields.InboxIDs)
+	inboxes, err := store.ParseIDs(fields.InboxIDs, noInbox)
 	if err != nil {
 		return Contact{}, err
 	}
@@ -93,6 +92,16 @@ func (i *Inboxes) GetContact(ctx context.Context, organization uuid.UUID, id str
 	return Contact{Contact: row.Contact, InboxIDs: row.InboxIds, InboxNames: row.InboxNames}, apperr.Rephrase(err, apperr.NotFound, noContact)
 }
 
+// GetContact returns a contact as a transaction sees it, without its inboxes.
+func GetContact(ctx context.Context, q *db.Queries, organization uuid.UUID, id string) (db.Contact, error) {
+	contactID, err := store.ParseID(id, noContact)
+	if err != nil {
+		return db.Contact{}, err
+	}
+	found, err := q.GetContact(ctx, organization, contactID)
+	return found, apperr.Rephrase(err, apperr.NotFound, noContact)
+}
+
 // ContactFilter selects the contacts that ListContacts returns. Its zero value selects all.
 type ContactFilter struct {
 	Search  *string // contained in the name or the source ID, ignoring case
@@ -142,7 +151,7 @@ func (i *Inboxes) UpdateContact(ctx context.Context, organization uuid.UUID, id 
 	if err := bot.CheckQueryMetadata(apperr.InvalidRequest, "/queryMetadata", change.QueryMetadata); err != nil {
 		return Contact{}, err
 	}
-	inboxes, err := parseInboxIDs(change.InboxIDs)
+	inboxes, err := store.ParseIDs(change.InboxIDs, noInbox)
 	if err != nil {
 		return Contact{}, err
 	}
@@ -203,21 +212,6 @@ func AddContact(ctx context.Context, q *db.Queries, organization, contact uuid.U
 		return apperr.New(apperr.NotFound, noInbox)
 	}
 	return err
-}
-
-// parseInboxIDs returns each ID once.
-func parseInboxIDs(texts []string) ([]uuid.UUID, error) {
-	ids := make([]uuid.UUID, 0, len(texts))
-	for _, text := range texts {
-		id, err := store.ParseID(text, noInbox)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
 }
 
 // DeleteContact deletes a contact with all its conversations.

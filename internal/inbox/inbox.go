@@ -38,6 +38,16 @@ func (i *Inboxes) List(ctx context.Context, organization uuid.UUID, limit, offse
 	return rows, count, err
 }
 
+// Get returns an inbox with its channel.
+func (i *Inboxes) Get(ctx context.Context, organization uuid.UUID, id string) (db.ListInboxesRow, error) {
+	inboxID, err := store.ParseID(id, noInbox)
+	if err != nil {
+		return db.ListInboxesRow{}, err
+	}
+	found, err := i.store.GetInboxWithChannel(ctx, organization, inboxID)
+	return db.ListInboxesRow(found), apperr.Rephrase(err, apperr.NotFound, noInbox)
+}
+
 // Get returns an inbox.
 func Get(ctx context.Context, q *db.Queries, organization uuid.UUID, id string) (db.Inbox, error) {
 	inboxID, err := store.ParseID(id, noInbox)

@@ -26,3 +26,20 @@ func ParseID(text, notFound string) (uuid.UUID, error) {
 	}
 	return id, nil
 }
+
+// ParseIDs parses IDs as ParseID does, and returns each once.
+func ParseIDs(texts []string, notFound string) ([]uuid.UUID, error) {
+	ids := make([]uuid.UUID, 0, len(texts))
+	known := make(map[uuid.UUID]bool, len(texts))
+	for _, text := range texts {
+		id, err := ParseID(text, notFound)
+		if err != nil {
+			return nil, err
+		}
+		if !known[id] {
+			known[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}

@@ -30,6 +30,14 @@ func Of(number, size, skipped *int) Page {
 // Offset returns the number of results before the page.
 func (p Page) Offset() int { return (p.Number - 1) * p.Size }
 
+// Start returns the number of results before the page in either way of paging.
+func (p Page) Start() int {
+	if p.skipped != nil {
+		return *p.skipped
+	}
+	return p.Offset()
+}
+
 // Read reads a page with a function that reads pages by number. A page by offset can lie across
 // two of those, and is empty beyond the end.
 func Read[Row any](p Page, read func(Page) ([]Row, int64, error)) ([]Row, int64, error) {
@@ -74,9 +82,9 @@ func NewList[Row, Item any](ctx context.Context, p Page, rows []Row, count int64
 	for i, row := range rows {
 		list.Results[i] = convert(row)
 	}
-	parameter, offset, next, previous := "page", p.Offset(), p.Number+1, p.Number-1
+	parameter, offset, next, previous := "page", p.Start(), p.Number+1, p.Number-1
 	if p.skipped != nil {
-		parameter, offset, next, previous = "offset", *p.skipped, *p.skipped+p.Size, max(*p.skipped-p.Size, 0)
+		parameter, next, previous = "offset", offset+p.Size, max(offset-p.Size, 0)
 	}
 	if int64(offset+p.Size) < count {
 		list.Next.Set(linkTo(ctx, parameter, strconv.Itoa(next)))
@@ -87,11 +95,21 @@ func NewList[Row, Item any](ctx context.Context, p Page, rows []Row, count int64
 	return list, nil
 }
 
+// EndAt makes the next page begin at an offset, for a page that has fewer results than it could.
+func (l *List[Item]) EndAt(ctx context.Context, offset int) {
+	if int64(offset) < l.Count {
+		l.Next.Set(linkTo(ctx, "offset", strconv.Itoa(offset)))
+	}
+}
+
 // linkTo returns the URL of the request with a different value of one parameter.
 func linkTo(ctx context.Context, parameter, value string) string {
 	address := *contract.RequestOf(ctx).URL
 	query := address.Query()
 	query.Set(parameter, value)
+	if parameter == "offset" {
+		query.Del("page")
+	}
 	address.RawQuery = query.Encode()
 	return address.String()
 }

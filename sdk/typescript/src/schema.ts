@@ -274,6 +274,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/messages/outgoing/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create an outgoing message
+         * @description Stores a message from a person of the staff and returns it, as createMessage does with `type: outgoing`. No reply
+         *     is started.
+         *
+         *     Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+         */
+        post: operations["createOutgoingMessage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/messages/{id}/": {
         parameters: {
             query?: never;
@@ -837,6 +860,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/chatbots/{chatbotId}/faqs/batch-delete/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or slug of the chatbot. */
+                chatbotId: components["parameters"]["ChatbotId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete FAQs
+         * @description Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
+         *     have one of the FAQs, none is deleted and the answer is 404.
+         *
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         */
+        post: operations["deleteFaqs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/chatbots/{chatbotId}/faqs/{faqId}/": {
         parameters: {
             query?: never;
@@ -874,6 +923,28 @@ export interface paths {
          *     Requires the scope `manage`. Can be repeated safely.
          */
         patch: operations["updateFaq"];
+        trace?: never;
+    };
+    "/api/faqs/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create an FAQ of a chatbot in the body
+         * @description Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
+         *
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         */
+        post: operations["addFaq"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/web-chats/": {
@@ -969,6 +1040,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/inboxes/{inboxId}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the inbox. */
+                inboxId: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Get an inbox
+         * @description Returns an inbox with its channel.
+         *
+         *     Requires the scope `manage` or `agent`.
+         */
+        get: operations["getInbox"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/contacts/": {
         parameters: {
             query?: never;
@@ -1036,6 +1132,60 @@ export interface paths {
         patch: operations["updateContact"];
         trace?: never;
     };
+    "/api/contacts/{contactId}/conversations/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the contact. */
+                contactId: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * List a contact's conversations
+         * @description Returns the conversations of a contact, latest activity first. An unknown contact or inbox is 404. Page 1 always
+         *     exists; a later page beyond the end is 404.
+         *
+         *     A page can have fewer than `pageSize` results: it ends early when its last messages add up to 4 MiB. `next` then
+         *     continues after the last result. A search that takes longer than 5 seconds is 504.
+         *
+         *     Requires the scope `agent`. Rate class: `list`.
+         */
+        get: operations["listContactConversations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/contacts/{contactId}/conversations/latest/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the contact. */
+                contactId: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Get a contact's latest conversation
+         * @description Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
+         *
+         *     Requires the scope `agent`.
+         */
+        get: operations["getLatestConversation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/api-keys/": {
         parameters: {
             query?: never;
@@ -1089,7 +1239,15 @@ export interface paths {
         delete: operations["deleteApiKey"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Update an API key
+         * @description Changes the name, the expiry or the rate limits of an API key. Absent fields are unchanged. This instance applies
+         *     the change immediately, other instances within a second. The organization's last key with the scope `admin` that
+         *     never expires must not expire (409). To change scopes, create another key.
+         *
+         *     Requires the scope `admin`. Can be repeated safely.
+         */
+        patch: operations["updateApiKey"];
         trace?: never;
     };
     "/api/stateless-usage/": {
@@ -1961,6 +2119,20 @@ export interface components {
          * @enum {string}
          */
         MessageType: "incoming" | "outgoing";
+        /** @description A message of the staff to create. */
+        OutgoingMessageCreate: {
+            /**
+             * @description Id of the conversation. An unknown one is 404.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+             */
+            conversation: string;
+            content?: components["schemas"]["MessageContent"];
+            contentPayload?: components["schemas"]["FreeObject"];
+            queryMetadata?: components["schemas"]["QueryMetadata"];
+            /** @description Attachments of the message. */
+            attachments?: components["schemas"]["AttachmentInput"][];
+            canvas?: components["schemas"]["Canvas"];
+        };
         /** @description A message to create. */
         MessageCreate: {
             /**
@@ -2360,6 +2532,13 @@ export interface components {
              * @example false
              */
             stream?: boolean | null;
+            /**
+             * @description Any JSON object. The response repeats it.
+             * @example {
+             *       "order": "7"
+             *     }
+             */
+            metadata?: Record<string, never> | null;
         };
         /** @description A response in OpenAI's format. It has further fields, which repeat the request. */
         ModelResponse: {
@@ -3317,6 +3496,33 @@ export interface components {
          * @example Use the link on the sign-in page.
          */
         FaqAnswer: string;
+        /** @description An FAQ to create, with its chatbot. */
+        ChatbotFaqCreate: {
+            /**
+             * @description Id or slug of the chatbot. An unknown one is 404.
+             * @example parley
+             */
+            chatbot: string;
+            question: components["schemas"]["FaqQuestion"];
+            answer: components["schemas"]["FaqAnswer"];
+            /**
+             * @description Labels for restricting retrieval (queryMetadata).
+             * @example [
+             *       "account"
+             *     ]
+             */
+            labels?: string[];
+        };
+        /** @description FAQs of a chatbot. */
+        FaqSelection: {
+            /**
+             * @description Ids of the FAQs.
+             * @example [
+             *       "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04"
+             *     ]
+             */
+            ids: string[];
+        };
         /** @description An FAQ to create. */
         FaqCreate: {
             question: components["schemas"]["FaqQuestion"];
@@ -3639,6 +3845,37 @@ export interface components {
              */
             list: number | null;
         };
+        /** @description Changes to an API key. Absent fields are unchanged. */
+        ApiKeyUpdate: {
+            name?: components["schemas"]["Name"];
+            /**
+             * Format: date-time
+             * @description Time in the future at which the key expires. Null: never.
+             * @example 2030-01-01T00:00:00.000000Z
+             */
+            expiresAt?: string | null;
+            /**
+             * @description Limits of this key in place of those of its user, as in createApiKey. Null removes a limit: the limit of the
+             *     class applies. A limit above what the operator allows (`PARLEY_RATE_CEILINGS`) is 400.
+             */
+            rateLimits?: {
+                /**
+                 * @description Requests per minute of the class `messages`.
+                 * @example 600
+                 */
+                messages?: number | null;
+                /**
+                 * @description Requests per minute of the class `history`.
+                 * @example 600
+                 */
+                history?: number | null;
+                /**
+                 * @description Requests per minute of the class `list`.
+                 * @example 300
+                 */
+                list?: number | null;
+            };
+        };
         /** @description An API key with its secret. */
         ApiKeyCreated: {
             /**
@@ -3712,7 +3949,7 @@ export interface components {
          * @example conversation.deleted
          * @enum {string}
          */
-        AuditAction: "apiKey.created" | "apiKey.revoked" | "conversation.deleted" | "contact.deleted" | "chatbot.deleted" | "faq.deleted" | "webChat.deleted" | "records.exported";
+        AuditAction: "apiKey.created" | "apiKey.revoked" | "apiKey.updated" | "conversation.deleted" | "contact.deleted" | "chatbot.deleted" | "faq.deleted" | "webChat.deleted" | "records.exported";
         /** @description An event of the audit trail. */
         AuditEvent: {
             /**
@@ -3752,8 +3989,8 @@ export interface components {
              */
             address: string;
             /**
-             * @description Details of the object. API key: `prefix`, `name` and `scopes`, and `user` if it was created. Chatbot:
-             *     `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
+             * @description Details of the object. API key: `prefix`, `name` and `scopes`, `user` if it was created, and `expiresAt` and
+             *     `rateLimits` if it was updated. Chatbot: `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
              *     `timezone`. Details never include messages or who sent them.
              */
             details: {
@@ -4194,6 +4431,29 @@ export interface components {
              */
             ok: boolean;
             problem?: components["schemas"]["Problem"];
+        };
+        /** @description A page of a contact's conversations. */
+        ConversationList: {
+            /**
+             * Format: int64
+             * @description Total number of results.
+             * @example 0
+             */
+            count: number;
+            /**
+             * Format: uri
+             * @description URL of the next page, or null.
+             * @example null
+             */
+            next: string | null;
+            /**
+             * Format: uri
+             * @description URL of the previous page, or null.
+             * @example null
+             */
+            previous: string | null;
+            /** @description The results of this page. */
+            results: components["schemas"]["Conversation"][];
         };
         /** @description A page of conversations. */
         ConversationPage: {
@@ -5785,6 +6045,57 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    createOutgoingMessage: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OutgoingMessageCreate"];
+            };
+        };
+        responses: {
+            /** @description The stored message. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Message"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
     getMessage: {
         parameters: {
             query?: {
@@ -6637,6 +6948,57 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    deleteFaqs: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                /** @description Id or slug of the chatbot. */
+                chatbotId: components["parameters"]["ChatbotId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FaqSelection"];
+            };
+        };
+        responses: {
+            /** @description Deleted. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["RepeatConflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
     getFaq: {
         parameters: {
             query?: never;
@@ -6731,6 +7093,56 @@ export interface operations {
             404: components["responses"]["NotFound"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    addFaq: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChatbotFaqCreate"];
+            };
+        };
+        responses: {
+            /** @description The new FAQ. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Faq"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["RepeatConflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
             429: components["responses"]["RateLimited"];
             default: components["responses"]["Problem"];
         };
@@ -6952,6 +7364,35 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getInbox: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the inbox. */
+                inboxId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The inbox. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Inbox"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
     listContacts: {
         parameters: {
             query?: {
@@ -7136,6 +7577,81 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listContactConversations: {
+        parameters: {
+            query?: {
+                /** @description Number of the page, starting at 1. */
+                page?: components["parameters"]["Page"];
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
+                pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
+                /** @description Only conversations in this inbox (id). */
+                inbox?: string;
+                /** @description Only conversations whose title or messages contain this text; see "Text filters". */
+                keyword?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the contact. */
+                contactId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of conversations. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConversationList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getLatestConversation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the contact. */
+                contactId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The conversation. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
     listApiKeys: {
         parameters: {
             query?: {
@@ -7245,6 +7761,43 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateApiKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the API key. */
+                keyId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApiKeyUpdate"];
+            };
+        };
+        responses: {
+            /** @description The updated API key. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKey"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
             429: components["responses"]["RateLimited"];
             default: components["responses"]["Problem"];
         };

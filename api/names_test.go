@@ -15,8 +15,8 @@ var conversationsFamily = []string{
 }
 
 // snakeCase lists the operations with names in snake_case: the Conversations family, the WebSocket,
-// and the operations that are compatible with OpenAI's API.
-var snakeCase = append([]string{"connect", "createChatCompletion", "createResponse", "listModels", "getModel"}, conversationsFamily...)
+// the operations that are compatible with OpenAI's API, and one whose response MaiAgent's clients read.
+var snakeCase = append([]string{"broadcastMessage", "connect", "createChatCompletion", "createResponse", "listModels", "getModel"}, conversationsFamily...)
 
 // ownNames lists schemas of both families whose names are given by RFC 9457 or by the reference's
 // query metadata.

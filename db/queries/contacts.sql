@@ -128,3 +128,23 @@ WITH found AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM found)::bigint AS total,
        ARRAY(SELECT f.id FROM found f ORDER BY f.last_activity DESC, f.id DESC LIMIT @page_limit OFFSET @page_offset)::uuid[] AS ids;
+
+-- ListInboxContactIDs returns contacts of an inbox, other than the excluded ones, ordered by id.
+-- name: ListInboxContactIDs :many
+SELECT p.contact_id FROM contact_inboxes p
+WHERE p.organization_id = @organization_id AND p.inbox_id = @inbox_id AND p.contact_id <> ALL (@excluded::uuid[])
+ORDER BY p.contact_id
+LIMIT @page_limit;
+
+-- ListLatestConversations returns those of the contacts that exist, each with the session that has
+-- the latest activity, or the nil UUID. OFFSET 0 keeps the planner from walking all sessions of the
+-- organization in the order of their activity.
+-- name: ListLatestConversations :many
+SELECT c.id AS contact_id,
+       coalesce((SELECT s.id
+        FROM (SELECT a.id, a.last_activity FROM sessions a
+              WHERE a.organization_id = c.organization_id AND a.contact_id = c.id AND (a.last_seq > 0 OR NOT a.is_implied) OFFSET 0) s
+        ORDER BY s.last_activity DESC, s.id DESC
+        LIMIT 1), '00000000-0000-0000-0000-000000000000')::uuid AS session_id
+FROM contacts c
+WHERE c.organization_id = @organization_id AND c.id = ANY (@ids::uuid[]);

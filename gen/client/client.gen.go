@@ -1406,6 +1406,89 @@ type AuditEventList struct {
 	Results []AuditEvent `json:"results"`
 }
 
+// Broadcast A message to many contacts. Either `contact_ids` or `inbox_id` is required.
+type Broadcast struct {
+	// ContactIds Ids of the contacts.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"]
+	ContactIds *[]string `json:"contact_ids,omitempty"`
+
+	// ExcludeContactIds Ids of contacts in the inbox that do not receive the message.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"]
+	ExcludeContactIds *[]string `json:"exclude_contact_ids,omitempty"`
+
+	// InboxID Id of an inbox, whose contacts receive the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
+	InboxID *string `json:"inbox_id,omitempty"`
+
+	// Message Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
+	//
+	// Example: How do I reset my password?
+	Message MessageContent `json:"message"`
+}
+
+// BroadcastDelivery A contact that received the message.
+type BroadcastDelivery struct {
+	// ContactID Id of the contact.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	ContactID string `json:"contact_id"`
+
+	// ConversationID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID openapi_types.UUID `json:"conversation_id"`
+
+	// MessageID Id of the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Status Always `success`.
+	//
+	// Example: success
+	Status string `json:"status"`
+}
+
+// BroadcastError A contact that did not receive the message.
+type BroadcastError struct {
+	// ContactID Id of the contact, as it was sent.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	ContactID string `json:"contact_id"`
+
+	// Error Why the contact did not receive the message.
+	//
+	// Example: The contact has no conversation.
+	Error string `json:"error"`
+}
+
+// BroadcastResult The result of a broadcast.
+type BroadcastResult struct {
+	// ErrorCount Number of contacts that did not.
+	//
+	// Example: 1
+	ErrorCount int `json:"error_count"`
+
+	// Errors The contacts that did not.
+	Errors []BroadcastError `json:"errors"`
+
+	// Results The contacts that received the message.
+	Results []BroadcastDelivery `json:"results"`
+
+	// SuccessCount Number of contacts that received the message.
+	//
+	// Example: 1
+	SuccessCount int `json:"success_count"`
+
+	// TotalContacts Number of contacts.
+	//
+	// Example: 2
+	TotalContacts int `json:"total_contacts"`
+}
+
 // Canvas A document that is attached to a message.
 type Canvas struct {
 	// CanvasType Any JSON value except null, stored unchanged.
@@ -5378,6 +5461,21 @@ type CreateContactParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// BroadcastMessageParams defines parameters for BroadcastMessage.
+type BroadcastMessageParams struct {
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListContactConversationsParams defines parameters for ListContactConversations.
 type ListContactConversationsParams struct {
 	// Page Number of the page, starting at 1.
@@ -5741,6 +5839,9 @@ type CreateClientTokenJSONRequestBody = ClientTokenCreate
 
 // CreateContactJSONRequestBody defines body for CreateContact for application/json ContentType.
 type CreateContactJSONRequestBody = ContactCreate
+
+// BroadcastMessageJSONRequestBody defines body for BroadcastMessage for application/json ContentType.
+type BroadcastMessageJSONRequestBody = Broadcast
 
 // UpdateContactJSONRequestBody defines body for UpdateContact for application/json ContentType.
 type UpdateContactJSONRequestBody = ContactUpdate
@@ -6714,6 +6815,40 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
 	CreateContact(ctx context.Context, params *CreateContactParams, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BroadcastMessageWithBody Send a message to many contacts
+	//
+	// Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+	// `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+	// activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+	// get the message. An unknown inbox is 404.
+	//
+	// Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+	// sends the message only to the contacts that have not received it.
+	//
+	// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/contacts/broadcast-message/ (the `BroadcastMessage` operationId).
+	BroadcastMessageWithBody(ctx context.Context, params *BroadcastMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BroadcastMessage Send a message to many contacts
+	//
+	// Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+	// `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+	// activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+	// get the message. An unknown inbox is 404.
+	//
+	// Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+	// sends the message only to the contacts that have not received it.
+	//
+	// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/contacts/broadcast-message/ (the `BroadcastMessage` operationId).
+	BroadcastMessage(ctx context.Context, params *BroadcastMessageParams, body BroadcastMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteContact Delete a contact
 	//
@@ -8687,6 +8822,60 @@ func (c *Client) CreateContactWithBody(ctx context.Context, params *CreateContac
 // Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
 func (c *Client) CreateContact(ctx context.Context, params *CreateContactParams, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateContactRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BroadcastMessageWithBody Send a message to many contacts
+//
+// Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+// `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+// activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+// get the message. An unknown inbox is 404.
+//
+// Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+// sends the message only to the contacts that have not received it.
+//
+// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/contacts/broadcast-message/ (the `BroadcastMessage` operationId).
+func (c *Client) BroadcastMessageWithBody(ctx context.Context, params *BroadcastMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBroadcastMessageRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BroadcastMessage Send a message to many contacts
+//
+// Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+// `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+// activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+// get the message. An unknown inbox is 404.
+//
+// Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+// sends the message only to the contacts that have not received it.
+//
+// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/contacts/broadcast-message/ (the `BroadcastMessage` operationId).
+func (c *Client) BroadcastMessage(ctx context.Context, params *BroadcastMessageParams, body BroadcastMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBroadcastMessageRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -12222,6 +12411,61 @@ func NewCreateContactRequestWithBody(server string, params *CreateContactParams,
 	return req, nil
 }
 
+// NewBroadcastMessageRequest calls the generic BroadcastMessage builder with application/json body
+func NewBroadcastMessageRequest(server string, params *BroadcastMessageParams, body BroadcastMessageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBroadcastMessageRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewBroadcastMessageRequestWithBody constructs an http.Request for the BroadcastMessage method, with any body, and a specified content type
+func NewBroadcastMessageRequestWithBody(server string, params *BroadcastMessageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/contacts/broadcast-message/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewDeleteContactRequest constructs an http.Request for the DeleteContact method
 func NewDeleteContactRequest(server string, contactID string) (*http.Request, error) {
 	var err error
@@ -15321,6 +15565,40 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
 	CreateContactWithResponse(ctx context.Context, params *CreateContactParams, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateContactResponse, error)
+
+	// BroadcastMessageWithBodyWithResponse Send a message to many contacts
+	//
+	// Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+	// `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+	// activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+	// get the message. An unknown inbox is 404.
+	//
+	// Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+	// sends the message only to the contacts that have not received it.
+	//
+	// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/contacts/broadcast-message/ (the `BroadcastMessage` operationId).
+	BroadcastMessageWithBodyWithResponse(ctx context.Context, params *BroadcastMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BroadcastMessageResponse, error)
+
+	// BroadcastMessageWithResponse Send a message to many contacts
+	//
+	// Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+	// `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+	// activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+	// get the message. An unknown inbox is 404.
+	//
+	// Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+	// sends the message only to the contacts that have not received it.
+	//
+	// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/contacts/broadcast-message/ (the `BroadcastMessage` operationId).
+	BroadcastMessageWithResponse(ctx context.Context, params *BroadcastMessageParams, body BroadcastMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*BroadcastMessageResponse, error)
 
 	// DeleteContactWithResponse Delete a contact
 	//
@@ -19279,6 +19557,126 @@ func (r CreateContactResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// BroadcastMessageResponse401Headers the declared response headers of an HTTP 401 response for BroadcastMessage
+type BroadcastMessageResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// BroadcastMessageResponse429Headers the declared response headers of an HTTP 429 response for BroadcastMessage
+type BroadcastMessageResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type BroadcastMessageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BroadcastResult
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *BroadcastMessageResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *BroadcastMessageResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r BroadcastMessageResponse) GetJSON200() *BroadcastResult {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r BroadcastMessageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r BroadcastMessageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r BroadcastMessageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BroadcastMessageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r BroadcastMessageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -24646,6 +25044,52 @@ func (c *ClientWithResponses) CreateContactWithResponse(ctx context.Context, par
 	return ParseCreateContactResponse(rsp)
 }
 
+// BroadcastMessageWithBodyWithResponse Send a message to many contacts
+//
+// Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+// `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+// activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+// get the message. An unknown inbox is 404.
+//
+// Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+// sends the message only to the contacts that have not received it.
+//
+// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/contacts/broadcast-message/ (the `BroadcastMessage` operationId).
+func (c *ClientWithResponses) BroadcastMessageWithBodyWithResponse(ctx context.Context, params *BroadcastMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BroadcastMessageResponse, error) {
+	rsp, err := c.BroadcastMessageWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBroadcastMessageResponse(rsp)
+}
+
+// BroadcastMessageWithResponse Send a message to many contacts
+//
+// Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+// `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+// activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+// get the message. An unknown inbox is 404.
+//
+// Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+// sends the message only to the contacts that have not received it.
+//
+// Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/contacts/broadcast-message/ (the `BroadcastMessage` operationId).
+func (c *ClientWithResponses) BroadcastMessageWithResponse(ctx context.Context, params *BroadcastMessageParams, body BroadcastMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*BroadcastMessageResponse, error) {
+	rsp, err := c.BroadcastMessage(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBroadcastMessageResponse(rsp)
+}
+
 // DeleteContactWithResponse Delete a contact
 //
 // Permanently deletes a contact with its conversations.
@@ -29151,6 +29595,132 @@ func ParseCreateContactResponse(rsp *http.Response) (*CreateContactResponse, err
 		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers CreateContactResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseBroadcastMessageResponse parses an HTTP response from a BroadcastMessageWithResponse call
+func ParseBroadcastMessageResponse(rsp *http.Response) (*BroadcastMessageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BroadcastMessageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BroadcastResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers BroadcastMessageResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers BroadcastMessageResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -274,6 +274,85 @@ func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]L
 	return items, nil
 }
 
+const listInboxContactIDs = `-- name: ListInboxContactIDs :many
+SELECT p.contact_id FROM contact_inboxes p
+WHERE p.organization_id = $1 AND p.inbox_id = $2 AND p.contact_id <> ALL ($3::uuid[])
+ORDER BY p.contact_id
+LIMIT $4
+`
+
+type ListInboxContactIDsParams struct {
+	OrganizationID uuid.UUID
+	InboxID        uuid.UUID
+	Excluded       []uuid.UUID
+	PageLimit      int32
+}
+
+// ListInboxContactIDs returns contacts of an inbox, other than the excluded ones, ordered by id.
+func (q *Queries) ListInboxContactIDs(ctx context.Context, arg ListInboxContactIDsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listInboxContactIDs,
+		arg.OrganizationID,
+		arg.InboxID,
+		arg.Excluded,
+		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var contact_id uuid.UUID
+		if err := rows.Scan(&contact_id); err != nil {
+			return nil, err
+		}
+		items = append(items, contact_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listLatestConversations = `-- name: ListLatestConversations :many
+SELECT c.id AS contact_id,
+       coalesce((SELECT s.id
+        FROM (SELECT a.id, a.last_activity FROM sessions a
+              WHERE a.organization_id = c.organization_id AND a.contact_id = c.id AND (a.last_seq > 0 OR NOT a.is_implied) OFFSET 0) s
+        ORDER BY s.last_activity DESC, s.id DESC
+        LIMIT 1), '00000000-0000-0000-0000-000000000000')::uuid AS session_id
+FROM contacts c
+WHERE c.organization_id = $1 AND c.id = ANY ($2::uuid[])
+`
+
+type ListLatestConversationsRow struct {
+	ContactID uuid.UUID
+	SessionID uuid.UUID
+}
+
+// ListLatestConversations returns those of the contacts that exist, each with the session that has
+// the latest activity, or the nil UUID. OFFSET 0 keeps the planner from walking all sessions of the
+// organization in the order of their activity.
+func (q *Queries) ListLatestConversations(ctx context.Context, organizationID uuid.UUID, ids []uuid.UUID) ([]ListLatestConversationsRow, error) {
+	rows, err := q.db.Query(ctx, listLatestConversations, organizationID, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListLatestConversationsRow
+	for rows.Next() {
+		var i ListLatestConversationsRow
+		if err := rows.Scan(&i.ContactID, &i.SessionID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const removeContactFromOtherInboxes = `-- name: RemoveContactFromOtherInboxes :exec
 DELETE FROM contact_inboxes
 WHERE organization_id = $1 AND contact_id = $2 AND inbox_id <> ALL ($3::uuid[])

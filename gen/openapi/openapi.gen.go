@@ -1403,6 +1403,89 @@ type AuditEventList struct {
 	Results []AuditEvent `json:"results"`
 }
 
+// Broadcast A message to many contacts. Either `contact_ids` or `inbox_id` is required.
+type Broadcast struct {
+	// ContactIds Ids of the contacts.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"]
+	ContactIds *[]string `json:"contact_ids,omitempty"`
+
+	// ExcludeContactIds Ids of contacts in the inbox that do not receive the message.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"]
+	ExcludeContactIds *[]string `json:"exclude_contact_ids,omitempty"`
+
+	// InboxID Id of an inbox, whose contacts receive the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
+	InboxID *string `json:"inbox_id,omitempty"`
+
+	// Message Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
+	//
+	// Example: How do I reset my password?
+	Message MessageContent `json:"message"`
+}
+
+// BroadcastDelivery A contact that received the message.
+type BroadcastDelivery struct {
+	// ContactID Id of the contact.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	ContactID string `json:"contact_id"`
+
+	// ConversationID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID openapi_types.UUID `json:"conversation_id"`
+
+	// MessageID Id of the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Status Always `success`.
+	//
+	// Example: success
+	Status string `json:"status"`
+}
+
+// BroadcastError A contact that did not receive the message.
+type BroadcastError struct {
+	// ContactID Id of the contact, as it was sent.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	ContactID string `json:"contact_id"`
+
+	// Error Why the contact did not receive the message.
+	//
+	// Example: The contact has no conversation.
+	Error string `json:"error"`
+}
+
+// BroadcastResult The result of a broadcast.
+type BroadcastResult struct {
+	// ErrorCount Number of contacts that did not.
+	//
+	// Example: 1
+	ErrorCount int `json:"error_count"`
+
+	// Errors The contacts that did not.
+	Errors []BroadcastError `json:"errors"`
+
+	// Results The contacts that received the message.
+	Results []BroadcastDelivery `json:"results"`
+
+	// SuccessCount Number of contacts that received the message.
+	//
+	// Example: 1
+	SuccessCount int `json:"success_count"`
+
+	// TotalContacts Number of contacts.
+	//
+	// Example: 2
+	TotalContacts int `json:"total_contacts"`
+}
+
 // Canvas A document that is attached to a message.
 type Canvas struct {
 	// CanvasType Any JSON value except null, stored unchanged.
@@ -5375,6 +5458,21 @@ type CreateContactParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// BroadcastMessageParams defines parameters for BroadcastMessage.
+type BroadcastMessageParams struct {
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListContactConversationsParams defines parameters for ListContactConversations.
 type ListContactConversationsParams struct {
 	// Page Number of the page, starting at 1.
@@ -5721,6 +5819,9 @@ type CreateClientTokenJSONRequestBody = ClientTokenCreate
 // CreateContactJSONRequestBody defines body for CreateContact for application/json ContentType.
 type CreateContactJSONRequestBody = ContactCreate
 
+// BroadcastMessageJSONRequestBody defines body for BroadcastMessage for application/json ContentType.
+type BroadcastMessageJSONRequestBody = Broadcast
+
 // UpdateContactJSONRequestBody defines body for UpdateContact for application/json ContentType.
 type UpdateContactJSONRequestBody = ContactUpdate
 
@@ -6051,6 +6152,9 @@ type ServerInterface interface {
 	// CreateContact Create a contact
 	// (POST /api/contacts/)
 	CreateContact(ctx echo.Context, params CreateContactParams) error
+	// BroadcastMessage Send a message to many contacts
+	// (POST /api/contacts/broadcast-message/)
+	BroadcastMessage(ctx echo.Context, params BroadcastMessageParams) error
 	// DeleteContact Delete a contact
 	// (DELETE /api/contacts/{contactId}/)
 	DeleteContact(ctx echo.Context, contactID string) error
@@ -7180,6 +7284,35 @@ func (w *ServerInterfaceWrapper) CreateContact(ctx echo.Context) error {
 	return err
 }
 
+// BroadcastMessage converts echo context to params.
+func (w *ServerInterfaceWrapper) BroadcastMessage(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params BroadcastMessageParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.BroadcastMessage(ctx, params)
+	return err
+}
+
 // DeleteContact converts echo context to params.
 func (w *ServerInterfaceWrapper) DeleteContact(ctx echo.Context) error {
 	var err error
@@ -8277,6 +8410,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/api/contacts/:contactId/", wrapper.UpdateContact, options.OperationMiddlewares["updateContact"]...)
 	router.GET(options.BaseURL+"/api/contacts/:contactId/conversations/", wrapper.ListContactConversations, options.OperationMiddlewares["listContactConversations"]...)
 	router.GET(options.BaseURL+"/api/contacts/:contactId/conversations/latest/", wrapper.GetLatestConversation, options.OperationMiddlewares["getLatestConversation"]...)
+	router.POST(options.BaseURL+"/api/contacts/broadcast-message/", wrapper.BroadcastMessage, options.OperationMiddlewares["broadcastMessage"]...)
 	router.GET(options.BaseURL+"/api/conversations", wrapper.ListConversations, options.OperationMiddlewares["listConversations"]...)
 	router.GET(options.BaseURL+"/api/conversations/", wrapper.ListInboxConversations, options.OperationMiddlewares["listInboxConversations"]...)
 	router.POST(options.BaseURL+"/api/conversations/", wrapper.CreateConversation, options.OperationMiddlewares["createConversation"]...)
@@ -12522,6 +12656,182 @@ type CreateContactdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateContactdefaultApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessageRequestObject struct {
+	Params BroadcastMessageParams
+	Body   *BroadcastMessageJSONRequestBody
+}
+
+type BroadcastMessageResponseObject interface {
+	VisitBroadcastMessageResponse(w http.ResponseWriter) error
+}
+
+type BroadcastMessage200JSONResponse BroadcastResult
+
+func (response BroadcastMessage200JSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessage400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response BroadcastMessage400ApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessage401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response BroadcastMessage401ApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessage403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response BroadcastMessage403ApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessage404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response BroadcastMessage404ApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessage413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response BroadcastMessage413ApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessage415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response BroadcastMessage415ApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessage422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response BroadcastMessage422ApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessage429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response BroadcastMessage429ApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BroadcastMessagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response BroadcastMessagedefaultApplicationProblemPlusJSONResponse) VisitBroadcastMessageResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -18220,6 +18530,9 @@ type StrictServerInterface interface {
 	// CreateContact Create a contact
 	// (POST /api/contacts/)
 	CreateContact(ctx context.Context, request CreateContactRequestObject) (CreateContactResponseObject, error)
+	// BroadcastMessage Send a message to many contacts
+	// (POST /api/contacts/broadcast-message/)
+	BroadcastMessage(ctx context.Context, request BroadcastMessageRequestObject) (BroadcastMessageResponseObject, error)
 	// DeleteContact Delete a contact
 	// (DELETE /api/contacts/{contactId}/)
 	DeleteContact(ctx context.Context, request DeleteContactRequestObject) (DeleteContactResponseObject, error)
@@ -19299,6 +19612,54 @@ func (sh *strictHandler) CreateContact(ctx echo.Context, params CreateContactPar
 		return err
 	} else if validResponse, ok := response.(CreateContactResponseObject); ok {
 		return validResponse.VisitCreateContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// BroadcastMessage operation middleware
+func (sh *strictHandler) BroadcastMessage(ctx echo.Context, params BroadcastMessageParams) error {
+	var request BroadcastMessageRequestObject
+
+	request.Params = params
+
+	var body BroadcastMessageJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.BroadcastMessage(ctx.Request().Context(), request.(BroadcastMessageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "BroadcastMessage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(BroadcastMessageResponseObject); ok {
+		return validResponse.VisitBroadcastMessageResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -108,3 +108,28 @@ func (h contactHandlers) GetLatestConversation(ctx context.Context, request open
 	conversation, err := toAPIConversation(latest)
 	return openapi.GetLatestConversation200JSONResponse(conversation), err
 }
+
+// BroadcastMessage implements POST /api/contacts/broadcast-message/.
+func (h contactHandlers) BroadcastMessage(ctx context.Context, request openapi.BroadcastMessageRequestObject) (openapi.BroadcastMessageResponseObject, error) {
+	deliveries, err := h.conversations.Broadcast(ctx, auth.PrincipalOf(ctx), chat.Broadcast{
+		Message:  request.Body.Message,
+		Contacts: deref(request.Body.ContactIds),
+		InboxID:  request.Body.InboxID,
+		Excluded: deref(request.Body.ExcludeContactIds),
+	}, contract.IdempotencyKey(ctx, request.Params.IdempotencyKey))
+	if err != nil {
+		return nil, err
+	}
+	result := openapi.BroadcastMessage200JSONResponse{Results: []openapi.BroadcastDelivery{}, Errors: []openapi.BroadcastError{}, TotalContacts: len(deliveries)}
+	for _, to := range deliveries {
+		if to.Refusal != "" {
+			result.Errors = append(result.Errors, openapi.BroadcastError{ContactID: to.Contact, Error: to.Refusal})
+			continue
+		}
+		result.Results = append(result.Results, openapi.BroadcastDelivery{
+			ContactID: to.Contact, ConversationID: to.Conversation, MessageID: to.Message, Status: "success",
+		})
+	}
+	result.SuccessCount, result.ErrorCount = len(result.Results), len(result.Errors)
+	return result, nil
+}

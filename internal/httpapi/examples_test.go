@@ -205,6 +205,7 @@ func (s *tour) conversations() {
 	s.record("createOutgoingMessage", "POST", "/api/messages/outgoing/", object{"conversation": conversation, "content": "A colleague will call you."}, 201)
 	s.record("listContactConversations", "GET", "/api/contacts/"+text(alex, "id")+"/conversations/?pageSize=1", nil, 200)
 	s.record("getLatestConversation", "GET", "/api/contacts/"+text(alex, "id")+"/conversations/latest/", nil, 200)
+	s.record("broadcastMessage", "POST", "/api/contacts/broadcast-message/", object{"message": "We are closed on Monday.", "contact_ids": []string{text(alex, "id"), "unknown"}}, 200)
 	other := text(s.call("POST", "/api/conversations/start", object{}).wantStatus(201), "conversation_id")
 	s.record("batchConversations", "POST", "/api/conversations/batch", object{"operations": []object{
 		{"action": "mark_read", "conversation_id": conversation}, {"action": "archive", "conversation_id": other}, {"action": "delete", "conversation_id": "gone"},

@@ -73,6 +73,7 @@ var kindsByName = map[string]string{
 	"bot_id": "chatbots", "chatbot": "chatbots", "model": "chatbots",
 	"webChat": "web-chats", "contact": "contacts", "sender": "contacts",
 	"inbox": "inboxes", "inboxes": "inboxes", "ids": "faqs",
+	"inbox_id": "inboxes",
 }
 
 // singleTarget are operations whose body must name exactly one of several resources.
@@ -114,6 +115,7 @@ func (op operation) pathOf(ids resourceIDs) string {
 var extraFields = map[string]object{
 	"startConversation":    {"initial_message": "Hello"},
 	"sendMessage":          {"content": "Hello"},
+	"broadcastMessage":     {"inbox_id": ""},
 	"createClientToken":    {"contact": ""},
 	"createChatCompletion": {"messages": []any{object{"role": "user", "content": "Hello"}}},
 }

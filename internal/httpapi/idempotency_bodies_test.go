@@ -35,7 +35,10 @@ func idempotentBodies(resources resourceIDs) map[string][]any {
 		"createFaq": {
 			object{"question": "Why?", "answer": "<p>So &amp; so.</p>"}, object{"question": "Why?", "answer": "So.", "labels": []string{"<a>", "b"}},
 		},
-		"addFaq":                {object{"chatbot": resources["chatbots"], "question": "Why?", "answer": "So."}},
+		"addFaq": {object{"chatbot": resources["chatbots"], "question": "Why?", "answer": "So."}},
+		"broadcastMessage": {
+			object{"message": "Hello", "contact_ids": []string{resources["contacts"]}}, object{"message": "Hello", "contact_ids": []string{resources["contacts"], "x"}},
+		},
 		"createOutgoingMessage": {object{"conversation": conversation, "content": "I take over."}},
 		"importFaqs":            {[]byte("question,answer\nWhen?,Now.\n"), []byte("question,answer\nWhen?,Now.\nWho?,\n")},
 		"createWebChat":         {object{"name": "Shop"}, object{"name": "Shop", "chatbot": resources["chatbots"], "allowedOrigins": []string{"https://a.example"}}},

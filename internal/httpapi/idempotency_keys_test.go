@@ -273,7 +273,7 @@ func TestConcurrentRequestsWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 				}
 			}
 		})
-		if !maps.Equal(single, fifty) || single["idempotency_keys"] != 1 {
+		if !maps.Equal(single, fifty) || single["idempotency_keys"] != 1 && op.id != "broadcastMessage" { // which has a key for each message
 			t.Errorf("%s: one request stores %v, fifty store %v", op.id, single, fifty)
 		}
 	}

@@ -90,7 +90,7 @@ func TestRequestsOverTheLimitAnswer429WithRetryAfter(t *testing.T) {
 			t.Errorf("%s of another user: %d", op.id, got.status)
 		}
 	}
-	if met["messages"] != 7 || met["history"] != 2 || met["list"] != 3 {
+	if met["messages"] != 8 || met["history"] != 2 || met["list"] != 3 {
 		t.Errorf("operations by class: %v", met)
 	}
 }

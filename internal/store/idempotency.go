@@ -35,6 +35,14 @@ func (k *IdempotencyKey) CheckHash(stored []byte) error {
 	return nil
 }
 
+// Within returns the key of a part of the request, which a repeat of the request repeats, too.
+func (k *IdempotencyKey) Within(part string) *IdempotencyKey {
+	if k == nil {
+		return nil
+	}
+	return &IdempotencyKey{OrganizationID: k.OrganizationID, UserID: k.UserID, Scope: k.Scope + " " + part, Key: k.Key, Hash: k.Hash}
+}
+
 // NotifyReplayed calls OnReplay.
 func (k *IdempotencyKey) NotifyReplayed() {
 	if k != nil && k.OnReplay != nil {
@@ -61,6 +69,34 @@ func Idempotent[T any](ctx context.Context, s *Store, key *IdempotencyKey, effec
 // repeat returns a Conflict error.
 func IdempotentSecret[T any](ctx context.Context, s *Store, key *IdempotencyKey, effect func(q *gendb.Queries) (T, error)) (T, error) {
 	return idempotent(ctx, s, key, false, effect)
+}
+
+// Reserve stores that a key is in use, for an effect of several transactions. A repeat with the same
+// body succeeds, too; one with another body returns an Unprocessable error.
+func Reserve(ctx context.Context, s *Store, key *IdempotencyKey) error {
+	_, err := Idempotent(ctx, s, key, func(*gendb.Queries) (bool, error) { return true, nil })
+	return err
+}
+
+// Replay returns the result that Idempotent has stored for a key, and whether there is one. It calls
+// key.OnReplay if there is.
+func Replay[T any](ctx context.Context, s *Store, key *IdempotencyKey) (result T, isDone bool, err error) {
+	if key == nil {
+		return result, false, nil
+	}
+	stored, err := s.GetIdempotencyKey(ctx, gendb.GetIdempotencyKeyParams{
+		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key,
+	})
+	if apperr.Is(err, apperr.NotFound) {
+		return result, false, nil
+	}
+	if err == nil {
+		err = key.read(stored, &result)
+	}
+	if err == nil {
+		key.NotifyReplayed()
+	}
+	return result, err == nil, err
 }
 
 func idempotent[T any](ctx context.Context, s *Store, key *IdempotencyKey, storeResult bool, effect func(q *gendb.Queries) (T, error)) (T, error) {

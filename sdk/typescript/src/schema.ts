@@ -1095,6 +1095,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/contacts/broadcast-message/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a message to many contacts
+         * @description Sends an outgoing message to each of `contact_ids`, or to the contacts of the inbox `inbox_id` except
+         *     `exclude_contact_ids`, at most 10,000. The message is stored in the contact's conversation with the latest
+         *     activity. No reply is started. A contact that does not exist or has no conversation is in `errors`, and the others
+         *     get the message. An unknown inbox is 404.
+         *
+         *     Messages are stored one by one, and count as one request. With an `Idempotency-Key`, repeating a request that failed or was interrupted
+         *     sends the message only to the contacts that have not received it.
+         *
+         *     Requires the scope `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+         */
+        post: operations["broadcastMessage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/contacts/{contactId}/": {
         parameters: {
             query?: never;
@@ -4568,6 +4596,89 @@ export interface components {
             } | null;
             createdAt: components["schemas"]["Timestamp"];
         };
+        /** @description A message to many contacts. Either `contact_ids` or `inbox_id` is required. */
+        Broadcast: {
+            message: components["schemas"]["MessageContent"];
+            /**
+             * @description Ids of the contacts.
+             * @example [
+             *       "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"
+             *     ]
+             */
+            contact_ids?: string[];
+            /**
+             * @description Id of an inbox, whose contacts receive the message.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
+             */
+            inbox_id?: string;
+            /**
+             * @description Ids of contacts in the inbox that do not receive the message.
+             * @example [
+             *       "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"
+             *     ]
+             */
+            exclude_contact_ids?: string[];
+        };
+        /** @description The result of a broadcast. */
+        BroadcastResult: {
+            /** @description The contacts that received the message. */
+            results: components["schemas"]["BroadcastDelivery"][];
+            /** @description The contacts that did not. */
+            errors: components["schemas"]["BroadcastError"][];
+            /**
+             * @description Number of contacts.
+             * @example 2
+             */
+            total_contacts: number;
+            /**
+             * @description Number of contacts that received the message.
+             * @example 1
+             */
+            success_count: number;
+            /**
+             * @description Number of contacts that did not.
+             * @example 1
+             */
+            error_count: number;
+        };
+        /** @description A contact that received the message. */
+        BroadcastDelivery: {
+            /**
+             * @description Id of the contact.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+             */
+            contact_id: string;
+            /**
+             * Format: uuid
+             * @description Id of the conversation.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+             */
+            conversation_id: string;
+            /**
+             * Format: uuid
+             * @description Id of the message.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+             */
+            message_id: string;
+            /**
+             * @description Always `success`.
+             * @example success
+             */
+            status: string;
+        };
+        /** @description A contact that did not receive the message. */
+        BroadcastError: {
+            /**
+             * @description Id of the contact, as it was sent.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+             */
+            contact_id: string;
+            /**
+             * @description Why the contact did not receive the message.
+             * @example The contact has no conversation.
+             */
+            error: string;
+        };
         /** @description A contact to create. */
         ContactCreate: {
             id?: components["schemas"]["GivenId"];
@@ -7477,6 +7588,57 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["RepeatConflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Unprocessable"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    broadcastMessage: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Broadcast"];
+            };
+        };
+        responses: {
+            /** @description Who received the message. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BroadcastResult"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Unprocessable"];

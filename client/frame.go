@@ -39,9 +39,9 @@ const (
 	StatusDelivered = api.StatusFrameStatusDelivered // a message sent over this socket is stored
 	StatusFeedback  = api.StatusFrameStatusFeedback  // the user's feedback on a message changed
 	StatusExpiring  = api.StatusFrameStatusExpiring  // the key, the token or the visit ends in a minute
-	StatusExpired   = api.StatusFrameStatusExpired   // it has ended; the server closes the connection
+	StatusExpired   = api.StatusFrameStatusExpired   // the key, the token or the visit has ended; the server closes the connection
 	StatusIdle      = api.StatusFrameStatusIdle      // the server closes an idle connection
-	StatusClosing   = api.StatusFrameStatusClosing   // the server stops
+	StatusClosing   = api.StatusFrameStatusClosing   // the server is shutting down
 )
 
 // decodeFrame returns the frame that a WebSocket message holds.

@@ -27,7 +27,7 @@ func (e *ProblemError) Error() string {
 	return fmt.Sprintf("%s (%d): %s (request %s)", p.Error, p.Status, p.Detail, p.RequestID)
 }
 
-// retryAfter returns how long the server asks the client to wait, 0 if it does not say.
+// retryAfter returns how long the server asks the client to wait, or 0 if it does not ask.
 func (e *ProblemError) retryAfter() time.Duration {
 	if e.Problem.RetryAfter == nil {
 		return 0
@@ -38,8 +38,8 @@ func (e *ProblemError) retryAfter() time.Duration {
 // maxProblemBytes limits how much of a refused request's answer is read.
 const maxProblemBytes = 1 << 20
 
-// ErrorOf returns nil if the status is 2xx, and a *ProblemError otherwise. Pass it the HTTPResponse
-// and the Body of what a …WithResponse method returned.
+// ErrorOf returns nil if the status is 2xx, and a *ProblemError otherwise. Its parameters are the HTTPResponse and
+// the Body of the result of a …WithResponse method.
 func ErrorOf(response *http.Response, body []byte) error {
 	if response.StatusCode >= 200 && response.StatusCode <= 299 {
 		return nil

@@ -26,15 +26,15 @@ const (
 	keyFile             = "admin-key"
 )
 
-// adminKey is the admin key of the first organization, as far as this start knows it.
+// adminKey is the admin key of the first organization. This start may not know it.
 type adminKey struct {
 	text        string // "" if it is unknown
-	isGenerated bool   // by this start; only then it is printed
-	path        string // the file that has it, "" if it is that of the configuration
+	isGenerated bool   // by this start; only then is it printed
+	path        string // the file with the key; "" if the key is from the configuration
 }
 
-// bootstrap creates the first organization if there are none. It returns the admin key: the one of the
-// configuration, else the generated one in the data directory.
+// bootstrap creates the first organization if there are none. It returns the admin key: that of the configuration, or
+// else the generated one in the data directory.
 func bootstrap(ctx context.Context, opened *store.Store, config config) (key adminKey, err error) {
 	if config.BootstrapKey == "" {
 		key.path = filepath.Join(config.DataDir, keyFile)
@@ -78,7 +78,7 @@ func (k adminKey) read(config config) (_ adminKey, err error) {
 	return k, err
 }
 
-// applyModel makes the first organization's default chatbot use the model of the configuration, if any.
+// applyModel sets the model of the first organization's default chatbot to the one in the configuration, if any.
 func applyModel(ctx context.Context, opened *store.Store, bots *bot.Bots, config config) error {
 	if config.Model.Name == "" {
 		return nil
@@ -205,8 +205,8 @@ func (k adminKey) check(ctx context.Context, authenticator *auth.Auth, log *slog
 	return adminKey{}, nil
 }
 
-// shell returns the key as a word of a shell command. A key that was not just generated stays where it
-// is, because the output of a server often ends in a log.
+// shell returns the key as a word of a shell command. A key that this start has not generated is not printed: the
+// word refers to it, because the output of a server often ends in a log.
 func (k adminKey) shell() string {
 	switch {
 	case k.isGenerated:

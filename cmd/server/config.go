@@ -52,14 +52,14 @@ type config struct {
 	// AllowedOrigins are the origins of the web pages that may call the API, as package origin
 	// matches them.
 	AllowedOrigins []string // PARLEY_ALLOWED_ORIGINS, default none
-	// TrustedProxies are the reverse proxies whose Forwarded and X-Forwarded-* headers are believed.
+	// TrustedProxies are the reverse proxies whose Forwarded and X-Forwarded-* headers are trusted.
 	TrustedProxies clientaddr.Proxies // PARLEY_TRUSTED_PROXIES, default none
 	// RateLimits is the number of requests per minute and user. 0 is unlimited, for a class or for all.
 	RateLimits ratelimit.Limits // PARLEY_RATE_LIMITS, default messages=60,history=100,list=30
-	// RateCeilings are the highest limits that an API key may have of its own, and the limits of all
-	// client tokens of a user together. 0 is unlimited.
+	// RateCeilings are the highest limits that an API key can be given, and the limits of all client tokens of a user
+	// together. 0 is unlimited.
 	RateCeilings ratelimit.Limits // PARLEY_RATE_CEILINGS, default messages=6000,history=10000,list=3000
-	// Replies limits how many replies are written at the same time. Further replies are queued.
+	// Replies limits the number of concurrent replies. Further replies are queued.
 	Replies replyLimits // PARLEY_REPLY_LIMITS, default instance=512,organization=256
 	// Messages limits the characters of a message.
 	Messages messageLimits // PARLEY_MESSAGE_LIMITS, default characters=100000,anonymous=4000
@@ -67,12 +67,12 @@ type config struct {
 	Sockets wsapi.Limits // PARLEY_SOCKET_LIMITS, default user=100,address=1000,visitors=50; PARLEY_SOCKET_TIMES, default ping=25s,pong=20s,write=10s,idle=0
 	// SocketQueue is how many events are buffered for a WebSocket before it reads from the database.
 	SocketQueue int // PARLEY_SOCKET_LIMITS, default queue=64
-	// Anonymous serves visitors without an API key. It is off by default where they could cost
-	// something: with a model, or with a database that others use too.
+	// Anonymous serves visitors without an API key. It is off by default if visitors could cause costs: with a model,
+	// or with a database that others use too.
 	Anonymous bool // PARLEY_ANONYMOUS, on or off, default off if DATABASE_URL or OPENAI_MODEL is set, else on
 	// Visits limits what anonymous visits may hold in memory.
 	Visits visit.Limits // PARLEY_ANONYMOUS_LIMITS, default visits=10000,visit_bytes=262144,bytes=67108864
-	// AnonymousTTL is how long an anonymous visit lives without activity.
+	// AnonymousTTL is the lifetime of an inactive anonymous visit.
 	AnonymousTTL time.Duration // PARLEY_ANONYMOUS_TTL, default 30m
 	// Drain is how long a stopping server still serves requests while /readyz answers 503, so that load
 	// balancers notice.
@@ -85,7 +85,7 @@ type config struct {
 	// LogLevel is the lowest level that is logged: debug, info, warn or error.
 	LogLevel slog.Level // PARLEY_LOG_LEVEL, default info
 
-	// UnknownVariables are the names of variables that look like settings and are not, sorted.
+	// UnknownVariables are the PARLEY_ variables that are not settings, sorted.
 	UnknownVariables []string
 }
 
@@ -96,19 +96,19 @@ type modelConfig struct {
 	APIKey  string // OPENAI_API_KEY, default none
 }
 
-// replyLimits is how many replies are written at the same time. 0 is unlimited.
+// replyLimits limits the number of concurrent replies. 0 is unlimited.
 type replyLimits struct {
 	Instance     int // by this process
 	Organization int // by this process for one organization
 }
 
-// messageLimits is how many characters a message may have.
+// messageLimits limits the characters of a message.
 type messageLimits struct {
 	Characters int // with a key, a token or a ticket
 	Anonymous  int // from an anonymous visitor
 }
 
-// refusalsPerMinute is how many requests without a valid key an IP address may make per minute.
+// refusalsPerMinute is the number of requests without a valid key that an IP address may send per minute.
 const refusalsPerMinute = 1000
 
 // environment is the environment variables by name.
@@ -157,7 +157,7 @@ func loadConfig(env environment, isRoot bool, home string) (config, error) {
 	return c, errors.Join(l.errs...)
 }
 
-// envLoader reads variables and collects the errors of all of them.
+// envLoader reads variables and collects their errors.
 type envLoader struct {
 	env   environment
 	known map[string]bool // the variables that were read

@@ -39,8 +39,8 @@ const postgresGracePeriod = 10 * time.Second
 
 // serve runs the server until ctx is done.
 //
-// Start order: the addresses are opened first, so that a busy port is reported at once. Until the
-// database is migrated and everything else is ready, requests are answered with 503.
+// Start order: the addresses are opened first, so that a busy port is reported immediately. Until the database is
+// migrated and everything else is ready, requests are answered with 503.
 //
 // Shutdown order, which is that of the deferred calls:
 //  1. drain: /readyz answers 503, and requests are still served

@@ -45,7 +45,7 @@ type Error struct {
 	Code       string // more specific than Kind, for OpenAI's error format; empty: Kind is enough
 	Violations []Violation
 	RetryAfter time.Duration // how long to wait before retrying; zero: unknown
-	Permanent  bool          // retrying cannot help, although it can for other errors of this kind
+	Permanent  bool          // a retry cannot succeed, although it can for other errors of this kind
 	Err        error         `json:"-"` // the private cause, which is only logged
 }
 
@@ -59,7 +59,7 @@ func Wrap(kind Kind, message string, err error) *Error {
 	return &Error{Kind: kind, Message: message, Err: err}
 }
 
-// WrapInternal returns what callers may read of an internal error.
+// WrapInternal returns the error that callers receive for an internal error.
 func WrapInternal(err error) *Error {
 	return Wrap(Internal, "An internal error occurred. The server has logged it.", err)
 }
@@ -116,8 +116,8 @@ func Is(err error, kind Kind) bool {
 	return err != nil && KindOf(err) == kind
 }
 
-// Rephrase replaces the message of an error of that kind. The caller often knows
-// better what was being looked up. Other errors, and nil, are returned unchanged.
+// Rephrase replaces the message of an error of that kind, because the caller of a function often knows better which
+// resource is missing. Other errors, and nil, are returned unchanged.
 func Rephrase(err error, kind Kind, message string) error {
 	if !Is(err, kind) {
 		return err

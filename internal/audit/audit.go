@@ -15,7 +15,7 @@ import (
 	"parley/internal/store"
 )
 
-// Action is what was done, as AuditAction in the API description.
+// Action is a recorded action: AuditAction in the API description.
 type Action string
 
 // The actions that are recorded.

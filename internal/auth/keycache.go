@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// keyTTL is how long a key is cached, and so the longest time for which an instance accepts a
-	// key that another instance has revoked. A lookup costs PostgreSQL half of what storing a
-	// message does; at one per second that cost vanishes.
+	// keyTTL is how long a key is cached, and so the longest time for which an instance accepts a key that another
+	// instance has revoked. A lookup costs PostgreSQL half as much as storing a message; one lookup per second is
+	// negligible.
 	keyTTL = time.Second
 	// maxCachedKeys bounds the cache.
 	maxCachedKeys = 10_000
@@ -23,8 +23,8 @@ const (
 type keyCache struct {
 	mu     sync.Mutex
 	byName map[string]cachedKey
-	// revocations counts revocations and changes. A lookup that started before one is not cached,
-	// because it may have read the key as it was.
+	// revocations counts revocations and changes. A lookup that started before one of them is not cached, because it
+	// may have read the old key.
 	revocations uint64
 }
 

@@ -114,8 +114,8 @@ func splitKey(key string) (prefix, secret string) {
 	return importedPrefix + hex.EncodeToString(hash[:10]), key
 }
 
-// CheckImport returns an error unless a key of another service is as hard to guess as one of ours:
-// its secret has at least 24 characters, 10 of them different, because the stored hash is fast.
+// CheckImport returns an error unless an imported key is as hard to guess as a generated one: its secret must have at
+// least 24 characters, 10 of them different, because the stored hash is fast to compute.
 func CheckImport(key string) error {
 	prefix, secret := splitKey(key)
 	different := make(map[rune]bool)
@@ -150,9 +150,9 @@ type KeyChange struct {
 	History, List *int
 }
 
-// UpdateKey changes an API key and returns it: immediately in this process, and within a second at
-// other instances. It refuses to let the organization's last key with the scope admin that never
-// expires expire.
+// UpdateKey changes an API key and returns it. The change takes effect immediately in this process, and within a
+// second at other instances. The organization's last key with the scope admin that never expires cannot be given an
+// expiry.
 func (a *Auth) UpdateKey(ctx context.Context, organization uuid.UUID, id string, change KeyChange) (db.ListAPIKeysRow, error) {
 	keyID, err := store.ParseID(id, noKey)
 	if err != nil {
@@ -231,9 +231,9 @@ func checkLastAdmin(ctx context.Context, q *db.Queries, organization, keyID uuid
 	return err
 }
 
-// RevokeKey revokes an API key: immediately in this process, and within a second at other
-// instances. It refuses to revoke the organization's last key with the scope admin that never
-// expires, so that nobody is locked out.
+// RevokeKey revokes an API key: immediately in this process, and within a second at other instances. The
+// organization's last key with the scope admin that never expires cannot be revoked, because nobody could create keys
+// afterwards.
 func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string) error {
 	keyID, err := store.ParseID(id, noKey)
 	if err != nil {

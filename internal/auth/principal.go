@@ -14,7 +14,7 @@ type Scope string
 
 // The scopes.
 const (
-	Chat         Scope = "chat"  // hold conversations and read one's own
+	Chat         Scope = "chat"  // create and continue the user's own conversations
 	Agent        Scope = "agent" // all conversations of the organization
 	RecordsRead  Scope = "records:read"
 	RecordsWrite Scope = "records:write"
@@ -38,13 +38,12 @@ type Principal struct {
 	RateLimits       KeyLimits
 }
 
-// KeyLimits are limits that an API key has of its own, in requests per minute. 0 means that of the
-// rate limit class.
+// KeyLimits are limits of a single API key, in requests per minute. 0 means the limit of the rate limit class.
 type KeyLimits struct{ Messages, History, List int }
 
-// RateHolder returns whom the requests of a principal are counted for: the visitor whom a client token
-// is for, a key with limits of its own, or the user. The visitors of a user are also counted together,
-// as within, so that neither a visitor nor all of them use up the limits of the user.
+// RateHolder returns who the requests of a principal are counted for: the visitor of a client token, a key with its
+// own limits, or the user. The visitors of a user are also counted together, as within, so that their requests never
+// use up the user's own limits.
 func (p Principal) RateHolder() (id, within string) {
 	switch {
 	case p.IsClientToken && p.IsBound():

@@ -26,8 +26,8 @@ var ErrNotEmpty = errors.New("the database is not empty and would be overwritten
 type Database struct {
 	// Address is a URL or a list of key=value settings.
 	Address string
-	// BinDir holds PostgreSQL's programs. If it is empty they are searched for as those of the
-	// private PostgreSQL are.
+	// BinDir holds PostgreSQL's programs. If it is empty, they are found in the same way as those of the private
+	// PostgreSQL.
 	BinDir string
 }
 
@@ -68,14 +68,14 @@ func (d Database) Restore(ctx context.Context, r io.Reader) error {
 	return nil
 }
 
-// checkEmpty ignores what belongs to extensions, which an administrator may have to create.
+// checkEmpty ignores objects of extensions, which an administrator may have to create.
 const checkEmpty = `
 SELECT NOT EXISTS (
     SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))`
 
-// connect accepts the same addresses as the server, with settings of the connection pool.
+// connect accepts the same addresses as the server, including settings of the connection pool.
 func (d Database) connect(ctx context.Context) (*pgx.Conn, error) {
 	config, err := pgxpool.ParseConfig(d.Address)
 	if err != nil {

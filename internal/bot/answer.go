@@ -8,14 +8,14 @@ import (
 	"parley/gen/db"
 )
 
-// Answer is what an engine returns besides the text of its reply.
+// Answer is the result of an engine, except for the text of its reply.
 type Answer struct {
 	Citations   []Citation
 	Nodes       []CitationNode
 	Suggestions []Suggestion
 	// Context is the knowledge that the reply is based on, for the record.
 	Context string
-	// FinishReason is one of the API document's: stop, length, content_filter, cancelled or error.
+	// FinishReason is stop, length, content_filter, cancelled or error, as in the API document.
 	FinishReason string
 	// PromptTokens and CompletionTokens are nil if the engine does not count tokens. CachedTokens are
 	// part of PromptTokens, ReasoningTokens of CompletionTokens; nil if they are not reported.
@@ -55,7 +55,7 @@ type TextNode struct {
 	Filename string    `json:"filename"`
 }
 
-// Suggestion is a question that the asker may want to ask next.
+// Suggestion is a question that the user may want to ask next.
 type Suggestion struct {
 	Text    string `json:"text"`
 	Context string `json:"context,omitempty"`

@@ -23,14 +23,13 @@ const (
 // Engine answers questions for chatbots. An Engine is safe for concurrent use, also for one
 // chatbot.
 type Engine interface {
-	// Respond answers a question on behalf of question.Bot. It passes the reply to emit in deltas,
-	// none of them empty, which concatenated are the whole reply. It calls emit from one goroutine
-	// and returns after the last call. The Answer holds what there is besides the text.
+	// Respond answers a question on behalf of question.Bot. It passes the reply to emit in non-empty deltas, which
+	// form the whole reply when concatenated. It calls emit from one goroutine and returns after the last call. The
+	// Answer contains everything except the text.
 	//
-	// Respond stops early with the error of emit, or with context.Cause(ctx) once ctx is done.
-	// Deltas emitted before an error are the beginning of a reply, which the caller may keep. An
-	// *apperr.Error is shown to the asker; any other error is logged and reported as an internal
-	// error.
+	// Respond stops early with the error of emit, or with context.Cause(ctx) once ctx is done. Deltas emitted before
+	// an error are the beginning of a reply, which the caller may keep. The message of an *apperr.Error is shown to
+	// the user; any other error is logged and reported as an internal error.
 	Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error)
 
 	// CheckSettings returns an InvalidRequest if the chatbot lacks what this engine needs to

@@ -15,18 +15,17 @@ import (
 	"parley/internal/secret"
 )
 
-// DefaultHistoryTokens is how much of the conversation the model receives if its settings do not
-// say.
+// DefaultHistoryTokens is the default size of the conversation that the model receives, in tokens.
 const DefaultHistoryTokens = 4000
 
-// The timeouts in seconds of a model whose settings do not say.
+// The default timeouts of a model, in seconds.
 const (
 	DefaultFirstTokenTimeout    = 60
 	DefaultBetweenTokensTimeout = 30
 	DefaultTotalTimeout         = 600
 )
 
-// Timeouts hold how long a reply may take, in seconds. Zero means the default.
+// Timeouts are the timeouts of a reply in seconds. Zero means the default.
 type Timeouts struct {
 	// FirstToken is how long the server may take to send the first token.
 	FirstToken int `json:"firstToken,omitempty"`

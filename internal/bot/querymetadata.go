@@ -18,8 +18,8 @@ const (
 	maxConditions = 1000
 )
 
-// CheckQueryMetadata checks what the schema cannot say about the known keys of queryMetadata
-// (contract, section 5), which is found at pointer in the request. Errors are of the given kind.
+// CheckQueryMetadata checks the rules of the known keys of queryMetadata that the schema cannot express (contract,
+// section 5). pointer is its place in the request. Errors are of the given kind.
 func CheckQueryMetadata(kind apperr.Kind, pointer string, raw json.RawMessage) error {
 	if raw == nil {
 		return nil
@@ -67,7 +67,7 @@ func decodeQueryMetadata(raw json.RawMessage) (map[string]any, error) {
 	return metadata, nil
 }
 
-// checkLabelRelations subtracts the conditions that it meets from conditionsLeft.
+// checkLabelRelations subtracts the number of conditions from conditionsLeft.
 func checkLabelRelations(kind apperr.Kind, pointer string, relations map[string]any, depth int, conditionsLeft *int) error {
 	if depth > maxNesting {
 		return apperr.Field(kind, pointer, fmt.Sprintf("must not nest deeper than %d", maxNesting))
@@ -99,9 +99,9 @@ func checkLabelRelations(kind apperr.Kind, pointer string, relations map[string]
 	return nil
 }
 
-// SelectionOf returns what a question's queryMetadata, which CheckQueryMetadata has accepted,
-// restricts the bot to. A chatbot has one knowledge base, its FAQs, so it may use what any of the
-// named knowledge bases selects.
+// SelectionOf returns the restriction that a question's queryMetadata describes. CheckQueryMetadata must have
+// accepted it. A chatbot has one knowledge base, its FAQs, so the entries that any of the named knowledge bases
+// selects are allowed.
 func SelectionOf(raw json.RawMessage) Selection {
 	var selection Selection
 	if raw == nil {

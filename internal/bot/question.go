@@ -23,7 +23,7 @@ type Question struct {
 
 // Turn is an earlier message of the conversation.
 type Turn struct {
-	IsAsker     bool // written by the asker; otherwise by the chatbot or an agent
+	IsAsker     bool // written by the user; otherwise by the chatbot or an agent
 	Text        string
 	Attachments []Attachment
 }

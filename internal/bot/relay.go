@@ -15,10 +15,10 @@ type Request map[string]json.RawMessage
 type Relayer interface {
 	Engine
 
-	// Relay passes a request on, with the chatbot's own instructions, and the chunks of the response
-	// to emit, which are JSON objects in OpenAI's format. Nothing is emitted before the model has
-	// begun to reply. Question.Text is what the chatbot's knowledge is searched for. Contexts, errors
-	// and emit are those of Respond.
+	// Relay passes a request on to the model server, with the chatbot's own instructions. It passes the chunks of the
+	// response to emit, as JSON objects in OpenAI's format. Nothing is emitted before the model has begun to reply.
+	// Question.Text is the text for the search in the chatbot's knowledge. Contexts, errors and emit have the same
+	// rules as in Respond.
 	Relay(ctx context.Context, question Question, request Request, emit func(chunk json.RawMessage) error) (Answer, error)
 }
 

@@ -50,7 +50,7 @@ func generateSlug(name string, isUnique bool) (string, error) {
 	return slug + "-" + hex.EncodeToString(suffix[:]), nil
 }
 
-// asciiSlug returns an empty string if the slug would lose a letter of the name.
+// asciiSlug returns an empty string if the name has letters without an ASCII equivalent.
 func asciiSlug(name string) string {
 	var slug strings.Builder
 	hyphen := false
@@ -65,7 +65,7 @@ func asciiSlug(name string) string {
 			hyphen = false
 		case unicode.IsLetter(r):
 			return ""
-		case r == '\'' || unicode.IsMark(r): // inside a word
+		case r == '\'' || unicode.IsMark(r): // a part of the word
 		default:
 			hyphen = true
 		}

@@ -84,7 +84,7 @@ func (c *Chat) knownAttachments(ctx context.Context, caller auth.Principal, adde
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) == 0 || caller.IsBound() { // the conversation of an attachment is not recorded
+	if len(ids) == 0 || caller.IsBound() { // whether an attachment is within the bounds of a token is unknown
 		return nil, nil
 	}
 	found, err := c.store.ListAttachments(ctx, db.ListAttachmentsParams{

@@ -21,16 +21,16 @@ type Operation struct {
 
 // Outcomes is the result of a batch.
 type Outcomes struct {
-	RequestID string          // of the request that was carried out
-	Refused   []*apperr.Error // by operation; nil for one that was carried out
+	RequestID string          // of the request that was executed first
+	Refused   []*apperr.Error // by operation; nil for a successful operation
 }
 
-// Batch carries out operations in their order, once for an idempotency key. An operation that is
-// NotFound or Forbidden does not affect the others. If Batch returns an error, nothing was done.
-// requestID names the request in the outcomes, also for its repeats.
+// Batch executes operations in order, once for an idempotency key. An operation that is NotFound or Forbidden does
+// not affect the others. If Batch returns an error, nothing was changed. requestID is the request ID in the outcomes,
+// also for repeats.
 //
-// Marking as read applies to the owner's counter if the caller owns the conversation, and to the
-// staff's if the caller is staff.
+// Marking as read clears the owner's counter if the caller owns the conversation, and the staff's if the caller is
+// staff.
 func (c *Chat) Batch(ctx context.Context, caller auth.Principal, requestID string, operations []Operation, key *store.IdempotencyKey) (Outcomes, error) {
 	if err := checkUnbound(caller); err != nil {
 		return Outcomes{}, err
@@ -76,7 +76,7 @@ type batchChange struct {
 	status    string // empty: unchanged
 }
 
-// add adds an action, or returns why it is refused.
+// add adds an action, or returns the error for which it is refused.
 func (b *batchChange) add(caller auth.Principal, action string) error {
 	if b == nil || b.isDeleted {
 		return apperr.New(apperr.NotFound, noConversation)

@@ -12,7 +12,7 @@ import (
 	"parley/internal/store"
 )
 
-// Target is what a ticket or a client token is to be bound to. A nil field is not named.
+// Target describes the bounds of a new ticket or client token. A nil field is not restricted.
 type Target struct {
 	Conversation *string
 	BotRef       *string
@@ -47,9 +47,9 @@ func (c *Chat) ForTicket(caller auth.Principal, target Target) auth.Bind {
 	}
 }
 
-// ForToken binds a client token to a conversation that the caller may read, whose own user then
-// speaks, or to the caller's conversations with a contact, a bot, or both. A bot without a contact
-// gets a new contact, so that no two tokens share messages.
+// ForToken binds a client token to a conversation that the caller may read, or to the caller's conversations with a
+// contact, a bot, or both. Messages sent with a token of a conversation are those of the conversation's user. A bot
+// without a contact gets a new contact, so that no two tokens share messages.
 func (c *Chat) ForToken(caller auth.Principal, target Target) auth.Bind {
 	return func(ctx context.Context, q *db.Queries) (auth.Subject, error) {
 		if target.Conversation != nil {

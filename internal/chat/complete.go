@@ -13,12 +13,12 @@ import (
 	"parley/internal/store"
 )
 
-// Complete stores a question and has the bot answer it: in the named conversation, which must be
-// the bot's, or in a new one in the bot's API inbox. All that can be refused is refused before it
-// returns; from then on the reply belongs to the conversation.
+// Complete stores a question and has the bot answer it. The conversation is the named one, which must be the bot's,
+// or a new one in the bot's API inbox. Errors that can be detected early are returned; afterwards the reply belongs
+// to the conversation.
 //
-// A repeat under the same key never stores the question again. It returns the reply of the run that
-// answers the stored question or, if that run has failed, the reply of another run.
+// A repeat under the same key never stores the question again. It returns the reply of the run that answers the
+// stored question or, if that run has failed, the reply of another run.
 func (c *Chat) Complete(ctx context.Context, caller auth.Principal, botRef, conversation string, message NewMessage) (Sent, error) {
 	owner, err := c.bots.Get(ctx, caller.OrganizationID, botRef)
 	if err != nil {
@@ -71,12 +71,12 @@ func (c *Chat) sendNew(ctx context.Context, caller auth.Principal, message NewMe
 		return err
 	})
 	if errors.Is(err, errReplayed) {
-		_, err = c.usedKey(ctx, message.IdempotencyKey) // waits for synchronous standbys, which the rollback did not
+		_, err = c.usedKey(ctx, message.IdempotencyKey) // unlike the rollback, usedKey waits for synchronous standbys
 	}
 	return c.dispatch(ctx, claim, params, how.bot, sent, err)
 }
 
-// errReplayed rolls back the conversation that a repeated request has created again.
+// errReplayed rolls back the conversation that a repeated request has created.
 var errReplayed = errors.New("the key was used before")
 
 // repeat returns the reply to a question that an earlier request stored under the same key. If its
@@ -112,7 +112,7 @@ func (c *Chat) runOf(ctx context.Context, key *store.IdempotencyKey) (db.GetRunR
 	return c.store.GetRun(ctx, key.OrganizationID, *used.RunID)
 }
 
-// usedKey returns what is stored for a key, when synchronous standbys have it too.
+// usedKey returns the stored message of a key after synchronous standbys have it.
 func (c *Chat) usedKey(ctx context.Context, key *store.IdempotencyKey) (db.IdempotencyKey, error) {
 	return c.store.GetIdempotencyKey(ctx, db.GetIdempotencyKeyParams{
 		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key,

@@ -14,8 +14,8 @@ import (
 	"parley/internal/store"
 )
 
-// Conversation is a conversation with what is shown around it and its newest message, nil if it has
-// none.
+// Conversation is a conversation with the related data that responses contain, and its newest message, or nil if it
+// has none.
 type Conversation struct {
 	db.GetConversationRow
 	LastMessage *db.Message

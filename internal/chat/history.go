@@ -60,12 +60,12 @@ type StoredMessage struct {
 	Attachments, Metadata []byte
 }
 
-// StoredHistory reads messages of a conversation that the caller may read, and calls add with each:
-// with a lower bound the oldest in the range, oldest first (isForward), else the newest, newest
-// first. hasMore reports whether the range has more. Long messages are fewer than the limit.
+// StoredHistory reads messages of a conversation that the caller may read, and calls add with each. With a lower
+// bound (isForward), it reads the oldest messages of the range, oldest first; otherwise the newest, newest first.
+// hasMore reports whether the range has more. A page of long messages has fewer than the limit.
 //
-// The conversation and its messages are read in one round trip, and the caller's access is checked
-// before the first call of add.
+// The conversation and its messages are read in one round trip, and the caller's access is checked before the first
+// call of add.
 func (c *Chat) StoredHistory(ctx context.Context, caller auth.Principal, id string, wanted Range, add func(StoredMessage) error) (isForward, hasMore bool, err error) {
 	sessionID, err := store.ParseID(id, noConversation)
 	if err != nil {

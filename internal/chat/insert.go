@@ -49,8 +49,8 @@ func insertMessage(ctx context.Context, q *db.Queries, caller auth.Principal, pa
 	return sent, nil
 }
 
-// errKeyExpired is returned if an idempotency key was found in use and deleted since, because it
-// expired. It is free again.
+// errKeyExpired is returned if an idempotency key was in use and was then deleted, because it expired. The key can be
+// used again.
 var errKeyExpired = errors.New("the key expired meanwhile")
 
 // replay returns the message that an earlier request stored under the same key.
@@ -67,7 +67,7 @@ func replay(ctx context.Context, q *db.Queries, caller auth.Principal, params db
 	if err != nil {
 		return Sent{}, err
 	}
-	// INVARIANT: no scope is used both for messages and by store.Idempotent, so there is a message.
+	// INVARIANT: no scope is used both for messages and by store.Idempotent, so the key belongs to a message.
 	stored, err := q.GetMessage(ctx, caller.OrganizationID, *used.MessageID)
 	if err != nil {
 		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noMessage)

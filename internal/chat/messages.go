@@ -107,8 +107,9 @@ func listSessionMessages(ctx context.Context, q *db.Queries, session db.Session,
 }
 
 const (
-	// manyConversations is how many conversations make it expensive to look into each of a user's,
-	// and likely that some of their messages are near in the organization's order.
+	// manyConversations is the number of conversations above which the organization's messages are scanned. With that
+	// many, it is expensive to query each conversation, and some of their messages are likely near in the
+	// organization's order.
 	manyConversations = 1000
 	// scanLimit is how many messages of the organization are scanned for a page of a user's.
 	scanLimit = 5_000

@@ -8,10 +8,9 @@ import (
 	"parley/internal/store"
 )
 
-// searchThresholds choose between the ways of a keyword search. They affect its speed and never its
-// result.
+// searchThresholds choose between the strategies of a keyword search. They affect its speed and never its result.
 type searchThresholds struct {
-	// With fewer conversations and messages than these, all are read.
+	// With fewer conversations and messages than these, all of them are read.
 	conversations, messages int32
 	// matches is how many matching texts are read from the indexes first. If there are more, the
 	// keyword is common, and a page of conversations is probably near.
@@ -22,10 +21,10 @@ type searchThresholds struct {
 
 var defaultThresholds = searchThresholds{conversations: 500, messages: 5_000, matches: 2_000, nearby: 1_000}
 
-// searchRows returns the rows of a page, and one more, in the direction of the walk. A keyword is
-// looked up in the trigram indexes if they are enabled and built, and the keyword has a trigram;
-// otherwise the conversations are walked and their texts compared. Both find the same: the indexes
-// only narrow down the texts that are compared.
+// searchRows returns the rows of a page, and one more, in the direction of the page. If the trigram indexes are
+// enabled and built, and the keyword has a trigram, the keyword is looked up in the indexes. Otherwise the
+// conversations are read in order and their texts compared. Both strategies find the same rows: the indexes only
+// reduce the number of texts to compare.
 func (c *Chat) searchRows(ctx context.Context, q *db.Queries, page db.ListInboxConversationsBeforeParams, keyword *string, isBackward bool) ([]db.GetConversationRow, error) {
 	searched := ""
 	if keyword != nil {
@@ -69,7 +68,7 @@ func (c *Chat) searchRows(ctx context.Context, q *db.Queries, page db.ListInboxC
 		return nil, err
 	}
 	if !found.IsComplete && !page.IsStaff {
-		return listRows(ctx, q, walk, isBackward) // the user's conversations are fewer than the matches
+		return listRows(ctx, q, walk, isBackward) // the user has fewer conversations than there are matches
 	}
 	if !found.IsComplete {
 		walk.WalkLimit = &c.thresholds.nearby

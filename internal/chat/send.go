@@ -21,19 +21,19 @@ import (
 	"parley/internal/store"
 )
 
-// storeTime bounds the storing of a message whose caller may have left.
+// storeTime bounds the time for storing a message whose caller may have disconnected.
 const storeTime = 30 * time.Second
 
 // Whether a message is answered.
 const (
-	replyAlways = "always" // a completion demands a reply
+	replyAlways = "always" // a completion always has a reply
 	replyAuto   = "auto"   // if the conversation has auto-reply on
 	replyNever  = "never"
 )
 
 // The sender of a message.
 const (
-	senderCaller = "" // the conversation's owner as user, others as agent
+	senderCaller = "" // user for the conversation's owner, agent for others
 	senderUser   = "user"
 	senderAgent  = "agent"
 )
@@ -142,7 +142,7 @@ func (c *Chat) send(ctx context.Context, caller auth.Principal, conversation str
 	return sent, err
 }
 
-// prepare does what comes before the statement: it parses IDs and reads what the message refers to.
+// prepare parses IDs and reads the resources that the message refers to. It runs before the statement.
 func (c *Chat) prepare(ctx context.Context, caller auth.Principal, session uuid.UUID, message NewMessage, how delivery) (db.SendMessageParams, error) {
 	if utf8.RuneCountInString(message.Content) > c.maxContent {
 		return db.SendMessageParams{}, ErrTooLong(how.content, c.maxContent)
@@ -201,21 +201,21 @@ func idOrNil(id uuid.UUID) *uuid.UUID {
 	return &id
 }
 
-// detach returns a context that outlives the caller: what may be committed must be published and
-// answered even if the caller leaves meanwhile.
+// detach returns a context that outlives the request: a message that may be committed must be published and answered
+// even if the caller disconnects.
 func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 }
 
-// claim claims what the run of a message needs. dispatch must follow.
+// claim claims the slot and the reply for the run of a message. dispatch must follow.
 func (c *Chat) claim(params *db.SendMessageParams) *run.Claim {
 	claim := c.runs.Claim(*params, params.Reply != replyNever)
 	params.CanStart = claim.HasSlot
 	return claim
 }
 
-// dispatch publishes a message that was stored, or was not because of err, and has its run started
-// or queued. It runs after the commit.
+// dispatch runs after the commit. It publishes the message, and starts or queues its run. err is the error of storing
+// the message, if that failed.
 func (c *Chat) dispatch(ctx context.Context, claim *run.Claim, params db.SendMessageParams, owner *db.Bot, sent Sent, err error) (Sent, error) {
 	if errors.Is(err, context.DeadlineExceeded) && apperr.Is(err, apperr.Internal) {
 		err = &apperr.Error{Kind: apperr.Unavailable, Message: "The message could not be stored in time.", RetryAfter: time.Second, Err: err}

@@ -5,7 +5,7 @@ import "sync/atomic"
 // Stats counts the work of this instance since its start.
 type Stats struct {
 	Stored  int64 // messages of users and staff that were stored
-	Refused int64 // messages that were well-formed and not stored, for any reason
+	Refused int64 // valid messages that were not stored, for any reason
 }
 
 type tally struct{ stored, refused atomic.Int64 }

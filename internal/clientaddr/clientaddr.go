@@ -1,5 +1,5 @@
-// Package clientaddr determines who sent a request that came through reverse proxies. It believes
-// Forwarded (RFC 7239) and the X-Forwarded-* headers only from proxies that the operator trusts.
+// Package clientaddr determines who sent a request that came through reverse proxies. It trusts Forwarded (RFC 7239)
+// and the X-Forwarded-* headers only if they come from proxies that the operator trusts.
 package clientaddr
 
 import (
@@ -83,7 +83,7 @@ func (p Proxies) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// apply makes a request that of a client.
+// apply sets the address, the scheme and the host of the client on a request.
 func (p Proxies) apply(r *http.Request, client hop) {
 	if client.address.IsValid() {
 		r.RemoteAddr = net.JoinHostPort(client.address.String(), "0")
@@ -104,14 +104,14 @@ func Scheme(r *http.Request) string {
 	return cmp.Or(r.Header.Get("X-Forwarded-Proto"), "http")
 }
 
-// hop is what a proxy says of the request that it received: from where, by which scheme, and for
-// which host. The zero address is none, or one that is hidden.
+// hop is what a proxy reports about the request that it received: the sender, the scheme and the host. A zero address
+// is unknown or hidden.
 type hop struct {
 	address      netip.Addr
 	scheme, host string
 }
 
-// client returns the hop of the outermost trusted proxy, with the best address that is known.
+// client returns the hop of the outermost trusted proxy, with the best known address.
 func client(trusted Proxies, peer netip.Addr, hops []hop) hop {
 	found := hop{address: peer}
 	for _, reported := range slices.Backward(hops) {
@@ -127,7 +127,7 @@ func client(trusted Proxies, peer netip.Addr, hops []hop) hop {
 	return found
 }
 
-// hopsOf returns the hops of a request, the proxy next to us last.
+// hopsOf returns the hops of a request. The nearest proxy is last.
 func hopsOf(header http.Header) []hop {
 	if lines := header["Forwarded"]; lines != nil {
 		return forwardedHops(strings.Join(lines, ","))
@@ -144,8 +144,8 @@ func hopsOf(header http.Header) []hop {
 	return hops
 }
 
-// fromEnd returns the n-th last item: a proxy that appends to a list leaves its own item at its own
-// place. A shorter list was replaced by an inner proxy, and then its first item counts.
+// fromEnd returns the n-th last item. Proxies append to a list, so each has its item at its own position from the
+// end. If the list is shorter, an inner proxy has replaced it, and the first item applies.
 func fromEnd(items []string, n int) string {
 	if len(items) == 0 {
 		return ""
@@ -228,8 +228,8 @@ func Address(text string) netip.Addr {
 	return address.Unmap().WithZone("")
 }
 
-// Key returns what the requests from an address are counted by: an IPv4 address itself, and for IPv6
-// its /64, because a single subscriber has at least that many addresses.
+// Key returns the key by which requests from an address are counted: an IPv4 address, or the /64 of an IPv6 address,
+// because a single subscriber has at least that many addresses.
 func Key(remoteAddr string) string {
 	address := Address(remoteAddr)
 	switch {

@@ -32,8 +32,7 @@ type entry struct {
 	labels   []string
 }
 
-// violation is what is wrong with a field of an FAQ. Requests and rows of files report it
-// differently.
+// violation is an invalid field of an FAQ. Requests and rows of files report it differently.
 type violation struct {
 	field  string
 	detail string // the rest of a sentence that begins with the field

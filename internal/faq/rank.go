@@ -7,7 +7,7 @@ import (
 	"parley/gen/db"
 )
 
-// query is a question with what its terms tell about it.
+// query is an analyzed question.
 type query struct {
 	terms []term
 	// rarity is the inverse document frequency of each term and character among the chatbot's FAQs,

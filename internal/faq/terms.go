@@ -25,12 +25,11 @@ const (
 	stopTerm                      // a word or phrase that occurs in any question
 )
 
-// isIndexed reports whether terms of this kind are stored in the index. Characters and stop terms
-// occur in so many entries that looking them up is expensive and tells little. They are compared in
-// the candidates only.
+// isIndexed reports whether terms of this kind are stored in the index. Characters and stop terms occur in so many
+// entries that looking them up is expensive and hardly helps. They are compared only in the candidates.
 func (t term) isIndexed() bool { return t.kind < characterTerm }
 
-// weight returns how much a term says about its text, apart from its rarity.
+// weight returns how much a term contributes to the meaning of its text, apart from its rarity.
 func (t term) weight() float64 {
 	switch t.kind {
 	case characterTerm, singleTerm:
@@ -74,7 +73,7 @@ func comparisonTerms(text string) []term {
 	return tokenize(normalizeSpelling(text), comparisonPhrases)
 }
 
-// phrases are where runs are split, and where they are not.
+// phrases are phrases at which runs are split, and phrases that must not be split.
 type phrases struct{ stop, protected map[string]bool }
 
 // tokenize cuts a folded text into terms.
@@ -141,8 +140,7 @@ func (t *tokenizer) addWord(word []rune) {
 	t.add(stem(text), wordTerm)
 }
 
-// addRun adds the terms of a run. Stop phrases split it: bigrams across them would be rare and mean
-// nothing.
+// addRun adds the terms of a run. Stop phrases split it, because bigrams across them would be rare and meaningless.
 func (t *tokenizer) addRun(run []rune) {
 	start := 0
 	for i := 0; i < len(run); {

@@ -1,10 +1,9 @@
-// Package feed delivers events to those who watch a conversation or a visit.
+// Package feed delivers events to the watchers of a conversation or a visit.
 //
-// Events are published after the commit that they describe, on a bus in this process. Through Redis
-// the instances notify each other of them (see Notification). Delivery is at most once: a watcher
-// with a full queue misses events, and a notification may be lost. Neither loses a message, because
-// the database is the source of truth: a watcher reads what it missed (Watch.Since), and Feed polls
-// every two seconds for what no notification announced.
+// Events are published after the commit that they describe, on a bus in this process. Through Redis the instances
+// notify each other of them (see Notification). Delivery is at most once: a watcher with a full queue misses events,
+// and a notification may be lost. Neither loses a message, because the database is the source of truth: a watcher
+// reads what it missed (Watch.Since), and Feed polls every two seconds for changes that no notification announced.
 package feed
 
 import (
@@ -44,7 +43,7 @@ type Feed struct {
 	handlers    map[string][]func(Notification)
 	lookups     []*Lookup
 	onLoss      []func(context.Context) error
-	wake        chan struct{} // holds a value while a lookup has work
+	wake        chan struct{} // holds a value while a lookup has work to do
 	isLossy     atomic.Bool   // notifications may have been lost since the last round
 	isListening atomic.Bool
 

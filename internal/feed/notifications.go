@@ -79,9 +79,9 @@ func (f *Feed) noteLoss() {
 	signal(f.wake)
 }
 
-// Lookup reads the database because of notifications. What is added while it works is collected for
-// the next round. Notifications that differ only in their numbers are one, with the largest number,
-// so the set is bounded by what this instance watches and not by how many arrive.
+// Lookup reads the database after notifications. Notifications that arrive meanwhile are collected for the next
+// round. Notifications that differ only in their numbers are merged into one with the largest number, so the set is
+// bounded by what this instance watches and not by the number of notifications.
 type Lookup struct {
 	feed *Feed
 	read func(context.Context, []Notification) error
@@ -133,7 +133,7 @@ func (f *Feed) lookUpLoop() {
 			return
 		case <-f.wake:
 		}
-		// Polling finds what a failed round has missed, except for feedback.
+		// Polling finds the changes that a failed round has missed, except for feedback.
 		if err := f.lookUp(f.running); err != nil && f.running.Err() == nil {
 			f.log.Error("look up notifications", "err", err)
 		}

@@ -11,10 +11,9 @@ import (
 	"parley/internal/reply"
 )
 
-// The text of each reply is shared through Redis while it is written, as a string per attempt. The
-// writer appends to it at the offset that it has shared up to. If the string is not that long,
-// Redis has lost it, and the writer shares the whole text. How a reply ended is read from the
-// database.
+// The text of each reply in progress is shared through Redis, as a string per attempt. The writer appends to the
+// string at the offset up to which it has shared the text. If the string is shorter, Redis has lost data, and the
+// writer shares the whole text. How a reply ended is read from the database.
 
 // shareInterval is how often the growth of local texts is shared.
 const shareInterval = 25 * time.Millisecond
@@ -140,7 +139,7 @@ func (f *Feed) share(grown []*SharedText, appends []realtime.TextAppend) {
 			text.shared = appends[i].Offset + len(appends[i].Text)
 		} else {
 			text.shared = 0
-			text.hasMore = err == nil // while Redis is away, the next delta or its return retries
+			text.hasMore = err == nil // while Redis is unavailable, the next delta or the recovery retries
 		}
 		if text.hasMore {
 			signal(f.local.wake)
@@ -152,7 +151,7 @@ func (f *Feed) share(grown []*SharedText, appends []realtime.TextAppend) {
 	}
 }
 
-// remoteTexts are the replies that other instances write and whose text is to be read.
+// remoteTexts are the replies that other instances write and whose text must be read.
 type remoteTexts struct {
 	wake chan struct{}
 

@@ -39,8 +39,7 @@ func (h recordHandlers) ExportRecordsAsText(ctx context.Context, request openapi
 	return h.export(ctx, request.ChatbotPk, filter, string(deref(params.Format)), localeOf(ctx, params.Locale))
 }
 
-// localeOf returns the language of an export: the one that the caller asks for, or else the one that
-// Accept-Language prefers.
+// localeOf returns the language of an export: the requested one, or else the one that Accept-Language prefers.
 func localeOf(ctx context.Context, asked *openapi.Locale) records.Locale {
 	if asked != nil {
 		return records.Locale(*asked)

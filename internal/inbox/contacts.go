@@ -92,7 +92,7 @@ func (i *Inboxes) GetContact(ctx context.Context, organization uuid.UUID, id str
 	return Contact{Contact: row.Contact, InboxIDs: row.InboxIds, InboxNames: row.InboxNames}, apperr.Rephrase(err, apperr.NotFound, noContact)
 }
 
-// GetContact returns a contact as a transaction sees it, without its inboxes.
+// GetContact returns a contact within a transaction, without its inboxes.
 func GetContact(ctx context.Context, q *db.Queries, organization uuid.UUID, id string) (db.Contact, error) {
 	contactID, err := store.ParseID(id, noContact)
 	if err != nil {
@@ -141,8 +141,8 @@ func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, filt
 	return contacts, count, err
 }
 
-// UpdateContact changes a contact and returns it. Inboxes, if any are given, replace those that it
-// was in. Its errors are those of CreateContact.
+// UpdateContact changes a contact and returns it. The given inboxes, if any, replace the previous ones. Its errors
+// are those of CreateContact.
 func (i *Inboxes) UpdateContact(ctx context.Context, organization uuid.UUID, id string, change ContactFields) (Contact, error) {
 	contactID, err := store.ParseID(id, noContact)
 	if err != nil {

@@ -90,7 +90,7 @@ func (i *Inboxes) GetWebChat(ctx context.Context, organization uuid.UUID, id str
 	return GetWebChat(ctx, i.store.Queries, organization, id)
 }
 
-// GetWebChat returns a web chat as a transaction sees it.
+// GetWebChat returns a web chat within a transaction.
 func GetWebChat(ctx context.Context, q *db.Queries, organization uuid.UUID, id string) (db.WebChat, error) {
 	webChatID, err := store.ParseID(id, noWebChat)
 	if err != nil {

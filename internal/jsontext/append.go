@@ -30,7 +30,7 @@ var isPlain = func() (plain [256]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// nextLine is U+0085, at which Python's splitlines and others end a line.
+// nextLine is U+0085, a line break for Python's splitlines and other readers.
 const nextLine = "\u0085"
 
 // EscapeNextLine escapes each U+0085 in JSON. encoding/json leaves them unescaped.
@@ -106,8 +106,8 @@ func isLineSeparator[T string | []byte](text T) bool {
 	return len(text) > 2 && text[0] == 0xE2 && text[1] == 0x80 && text[2]&^1 == 0xA8
 }
 
-// AppendCompact appends valid JSON without insignificant space, byte for byte as encoding/json
-// writes a json.RawMessage, and with EscapeNextLine.
+// AppendCompact appends valid JSON without insignificant space. The bytes are those that encoding/json writes for a
+// json.RawMessage, except that U+0085 is escaped.
 func AppendCompact(to, text []byte) []byte {
 	begin, isInString := 0, false
 	for i := 0; i < len(text); i++ {

@@ -17,8 +17,8 @@ import (
 const (
 	// MaxDepth is the maximum nesting depth of a document.
 	MaxDepth = 100
-	// MaxValues is the maximum number of values in a document, which bounds the memory for decoding
-	// it: a decoded value takes many times the space of a short one in the document.
+	// MaxValues is the maximum number of values in a document. It bounds the memory for decoding, because a decoded
+	// value takes many times the space of a short value in the document.
 	MaxValues = 50_000
 )
 
@@ -72,8 +72,8 @@ func syntaxError(body []byte) error {
 	}
 }
 
-// scan checks depth, values and exponents of a valid document, replaces lone surrogates in place (the
-// escapes have equal length), and reports whether a string contains NUL.
+// scan checks depth, values and exponents of a valid document, and replaces lone surrogates in place, by escapes of
+// equal length. It reports whether a string contains NUL.
 func scan(body []byte) (hasNUL bool, err error) {
 	depth, values := 0, 1
 	isInString := false

@@ -22,26 +22,25 @@ type serverID struct {
 	baseURL        string
 }
 
-// health is what a call has shown about its server.
+// health is the state of a server that a call has shown.
 type health int
 
 const (
-	healthUnknown health = iota // the call was abandoned, for example by the asker
+	healthUnknown health = iota // the call was abandoned, for example by its caller
 	healthy
 	unhealthy
 )
 
-// circuitBreaker rejects calls to servers that keep failing, so that askers get an error at once
-// instead of waiting for a timeout. It has one circuit per organization and server: an organization
-// cannot open a circuit for others.
+// circuitBreaker rejects calls to servers that keep failing, so that callers get an error immediately instead of
+// waiting for a timeout. It has one circuit per organization and server: an organization cannot open a circuit for
+// others.
 //
 //	closed     Calls are allowed. The circuit opens after maxFailures consecutive failures.
 //	open       Calls are rejected for openTime. Then the circuit is half-open.
-//	half-open  One call, the probe, is allowed. Success closes the circuit; failure opens it again. A probe that shows
-//	           nothing lets the next call be the probe.
+//	half-open  One call, the probe, is allowed. Success closes the circuit; failure opens it again. After a probe
+//	           without a result, the next call is the probe.
 //
-// Servers without failures take no memory. It is safe for concurrent use, and its zero value has
-// all circuits closed.
+// Servers without failures take no memory. It is safe for concurrent use, and its zero value has all circuits closed.
 type circuitBreaker struct {
 	mu       sync.Mutex
 	circuits map[serverID]*circuit // those of servers whose latest call failed

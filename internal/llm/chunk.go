@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// chunk is a part of a reply, or a complete one. Its fields are decoded one by one: a value of an
-// unexpected type in a field that does not matter must not cost the reply.
+// chunk is a part of a reply, or a complete one. Its fields are decoded one by one, so that an unexpected type in an
+// irrelevant field does not fail the reply.
 type chunk struct {
 	Error   json.RawMessage `json:"error"`
 	Object  json.RawMessage `json:"object"`
@@ -48,7 +48,7 @@ func (m message) showsProgress() bool {
 	return m.hasText() || m.callsTool() || isSet(m.ReasoningContent) || isSet(m.Reasoning)
 }
 
-// isSet reports whether a field has a value that says something.
+// isSet reports whether a field has a value other than null and the empty string.
 func isSet(raw json.RawMessage) bool {
 	switch string(raw) {
 	case "", "null", `""`, "[]", "{}", "false":
@@ -120,20 +120,20 @@ func (c *completion) addChoice(raw json.RawMessage) error {
 	return nil
 }
 
-// isFirst reports whether an index is that of the first choice, however it is spelled.
+// isFirst reports whether an index is that of the first choice, in any notation.
 func isFirst(index json.RawMessage) bool {
 	n, err := strconv.ParseFloat(strings.Trim(string(index), `"`), 64)
 	return err != nil || n == 0
 }
 
-// The fields of a choice that its text is taken from. Some servers repeat the text in others.
+// The fields of a choice that may contain its text. Some servers repeat the text in several of them.
 const (
 	fromDeltas   = "delta"
 	fromMessages = "message"
 	fromTexts    = "text"
 )
 
-// textOf returns the text that a choice adds.
+// textOf returns the text that a choice adds to the reply.
 func (c *completion) textOf(delta, whole message, text json.RawMessage) string {
 	isFrom := func(source string) bool { return c.source == "" || c.source == source }
 	switch {
@@ -154,8 +154,7 @@ func (c *completion) messageText(m message) string {
 	return c.content(m.Content) + c.content(m.Refusal)
 }
 
-// unsaid returns what a message adds to the text so far. Some servers send the whole text in every
-// chunk.
+// unsaid returns the part of a message that the text so far lacks. Some servers send the whole text in every chunk.
 func (c *completion) unsaid(text string) string {
 	if added, isWhole := strings.CutPrefix(text, c.said); isWhole && c.said != "" {
 		c.said = text
@@ -165,8 +164,7 @@ func (c *completion) unsaid(text string) string {
 	return text
 }
 
-// content returns the text of a content: a string, or a list of parts, of which those with reasoning
-// do not count.
+// content returns the text of a content, which is a string or a list of parts. Parts with reasoning are left out.
 func (c *completion) content(raw json.RawMessage) string {
 	if !isSet(raw) {
 		return ""
@@ -209,8 +207,8 @@ func (c *completion) part(raw json.RawMessage) string {
 	return c.unquote(text)
 }
 
-// unquote decodes a JSON string. The beginning of a character whose end is missing is kept for the
-// next one, because servers split characters over chunks.
+// unquote decodes a JSON string. Servers split characters over chunks: an incomplete character at the end is kept for
+// the next chunk.
 func (c *completion) unquote(literal json.RawMessage) string {
 	inside := append(c.partial, literal[1:len(literal)-1]...)
 	end := incompleteTail(inside)
@@ -246,7 +244,7 @@ func storable(text string) string { return strings.ReplaceAll(text, "\x00", "\uf
 // usage is the number of tokens that a server reports, nil where it reports none.
 type usage struct{ prompt, completion, cached, reasoning *int }
 
-// add adds what a server reports, under the names that are in use. Later reports win.
+// add adds the numbers that a server reports, under any of the names in use. Later reports replace earlier ones.
 func (u *usage) add(raw json.RawMessage) {
 	if !isSet(raw) {
 		return

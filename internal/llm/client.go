@@ -64,8 +64,8 @@ type call struct {
 	relay func(chunk json.RawMessage) error
 }
 
-// timeouts are how long a call waits for a sign of life from the server, which any byte of the
-// response is, before the first token and after it.
+// timeouts are how long a call waits for data from the server, before the first token and after it. Any byte of the
+// response counts.
 type timeouts struct{ firstToken, betweenTokens, total time.Duration }
 
 func timeoutsOf(m bot.Model) timeouts {
@@ -95,7 +95,7 @@ func newClient(dial dialer) *client {
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 16,
 			IdleConnTimeout:     90 * time.Second,
-			DisableCompression:  true, // decodedBody decodes what was not asked for
+			DisableCompression:  true, // decodedBody decodes compression that the request did not ask for
 		},
 		CheckRedirect: checkRedirect,
 	}}

@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// plainDelta returns the text of a plain chunk: one choice whose delta has some text, and nothing
-// else that matters. Nearly all chunks are plain. It allocates only the text, while encoding/json,
-// with a dozen values created by reflection, would be most of the cost of a token.
+// plainDelta returns the text of a plain chunk: one choice whose delta has some text, and nothing else that matters.
+// Nearly all chunks are plain. It allocates only the text, while encoding/json, with a dozen values created by
+// reflection, would be most of the cost of a token.
 //
-// A chunk is not plain in case of doubt: malformed JSON, members that encoding/json would match in
-// another spelling or take twice, errors, usage, finish reasons. These are left to decodeChunk.
+// If in doubt, a chunk is not plain: malformed JSON, duplicate members or other spellings that encoding/json would
+// accept, errors, usage, finish reasons. decodeChunk decodes these.
 func plainDelta(chunk []byte) (text string, isPlain bool) {
 	if !utf8.Valid(chunk) {
 		return "", false

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// decodedBody returns the body of a response without its compression. It was not asked for, but
-// some servers and proxies compress regardless. The first bytes decide, because not every body is
-// compressed that a header calls so. The result does not buffer more than the compression does.
+// decodedBody returns the decompressed body of a response. Requests do not ask for compression, but some servers and
+// proxies compress regardless. The first bytes decide, because headers are unreliable. The result buffers no more
+// than the compression does.
 func decodedBody(response *http.Response, body io.Reader) (io.Reader, error) {
 	in := bufio.NewReader(body)
 	mark, _ := in.Peek(2) // a shorter body is not compressed

@@ -63,10 +63,9 @@ func (e *Engine) Respond(ctx context.Context, question bot.Question, emit func(d
 	return e.client.respond(ctx, *model, apiKey, question, matches, emit)
 }
 
-// respond answers with a model that receives the matching FAQs. A request that the server rejects is
-// sent again in a shape that it may accept, or with less of the history and the knowledge. A reply
-// without text, for example because a filter removed everything, becomes the chatbot's reply to
-// unanswerable questions.
+// respond answers with a model that receives the matching FAQs. If the server rejects a request, it is sent again in
+// a shape that the server may accept, or with less of the history and the knowledge. A reply without text, for
+// example because a filter removed everything, becomes the chatbot's reply to unanswerable questions.
 func (c *client) respond(ctx context.Context, m bot.Model, apiKey string, question bot.Question, matches []faq.Match, emit func(string) error) (bot.Answer, error) {
 	patience := timeoutsOf(m)
 	ctx, cancel := context.WithTimeoutCause(ctx, patience.total, errTooLong)
@@ -116,14 +115,14 @@ func finishAnswer(ctx context.Context, answer *bot.Answer, m bot.Model, question
 	return nil
 }
 
-// asking is a question with everything that its requests are made of.
+// asking is a question with all inputs of its requests.
 type asking struct {
 	model    bot.Model
 	question bot.Question
 	matches  []faq.Match
 }
 
-// request returns the body of a request in a shape, and what an answer to it is based on.
+// request returns the body of a request in a shape, and the basis of the answer.
 func (a asking) request(s shape) (body []byte, answer bot.Answer, err error) {
 	knowledge := selectKnowledge(a.matches, windows[s.window])
 	body, err = requestBody(a.model, a.question, knowledge, s)

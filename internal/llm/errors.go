@@ -13,8 +13,8 @@ import (
 	"parley/internal/apperr"
 )
 
-// Errors that askers see. They never contain the server's own words, which may quote the question,
-// the instructions or the API key.
+// Errors that users see. They never contain the server's own messages, which may quote the question, the instructions
+// or the API key.
 var (
 	errCircuitOpen  = &apperr.Error{Kind: apperr.UpstreamFailed, Message: "The model server has failed several times in a row. Retry in a few seconds.", RetryAfter: openTime}
 	errNoFirstToken = apperr.New(apperr.Timeout, "The model server did not begin its reply in time.")
@@ -22,16 +22,15 @@ var (
 	errTooLong      = apperr.New(apperr.Timeout, "The model server took too long to complete its reply.")
 )
 
-// errNoUsage cancels the wait for the token usage. The asker does not see it, because the reply is
-// complete.
+// errNoUsage cancels the wait for the token usage. The user does not see it, because the reply is complete.
 var errNoUsage = errors.New("the token usage was not sent in time")
 
 // callError is a failed attempt to call a model server.
 type callError struct {
 	kind        string        // one of errorKinds
-	apiErr      *apperr.Error // what the asker sees
+	apiErr      *apperr.Error // what the user sees
 	isTransient bool          // another attempt may succeed
-	retryAfter  time.Duration // what the server asks for; zero if it does not
+	retryAfter  time.Duration // the server's Retry-After; zero if there is none
 	shows       health
 	isOverflow  bool   // the request was too long for the model
 	adapted     *shape // a shape of the request that the server may accept
@@ -40,7 +39,7 @@ type callError struct {
 func (e *callError) Error() string { return e.apiErr.Error() }
 func (e *callError) Unwrap() error { return e.apiErr }
 
-// newCallError returns an error that shows an unhealthy server. The cause is only logged.
+// newCallError returns an error that counts as a failure of the server. The cause is only logged.
 func newCallError(kind string, cause error, message string) *callError {
 	return &callError{kind: kind, apiErr: apperr.Wrap(apperr.UpstreamFailed, message, cause), shows: unhealthy}
 }
@@ -61,8 +60,8 @@ var errorKinds = []string{
 	"overflow", "quota", "filtered", "tool_call",
 }
 
-// attemptError returns the error of an attempt that failed with err: the cause of callCtx if the
-// caller ended it, else the timeout that ended the attempt's own context, else err.
+// attemptError returns the error of an attempt that failed with err: the cause of callCtx if the caller ended the
+// call, or the timeout that ended the attempt's own context, or err.
 func attemptError(attemptCtx, callCtx context.Context, err *callError) error {
 	if callCtx.Err() != nil {
 		cause := context.Cause(callCtx)

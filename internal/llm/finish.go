@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// meaning is what a finish reason means, whatever a server calls it.
+// meaning is the meaning of a finish reason, which servers name differently.
 type meaning string
 
 const (
@@ -16,8 +16,8 @@ const (
 	meansFailed   meaning = "error"
 )
 
-// meanings are those of the finish reasons that servers use, in lower case and with underscores.
-// Others mean that the reply is complete.
+// meanings are the meanings of the finish reasons that servers use, in lower case and with underscores. Unknown
+// finish reasons mean that the reply is complete.
 var meanings = map[string]meaning{
 	"length": meansLength, "max_tokens": meansLength, "max_output_tokens": meansLength, "max_new_tokens": meansLength, "max_length": meansLength,
 	"model_length": meansLength, "token_limit": meansLength, "truncated": meansLength, "incomplete": meansLength, "model_context_window_exceeded": meansLength,

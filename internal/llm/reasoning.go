@@ -28,7 +28,7 @@ var blocks = []block{
 // block without an end is reasoning to the end of the text. Later blocks are part of the reply.
 type reasoning struct {
 	isOver   bool   // the reply has begun
-	held     string // what cannot be decided yet
+	held     string // text that may be reasoning or the reply
 	closing  string // the tag that ends the current block; empty outside of blocks
 	hasBlock bool
 }
@@ -64,7 +64,7 @@ func (r *reasoning) strip(delta string) string {
 	}
 }
 
-// end returns what was held back at the end of the text. White space alone says nothing.
+// end returns the text that was held back at the end. White space alone is dropped.
 func (r *reasoning) end() string {
 	if r.isOver || r.closing != "" || strings.TrimSpace(r.held) == "" {
 		return ""

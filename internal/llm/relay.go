@@ -42,7 +42,7 @@ func (e *Engine) Relay(ctx context.Context, question bot.Question, request bot.R
 	return answer, nil
 }
 
-// prepare returns what a call for a question needs.
+// prepare returns the parts of a call for a question.
 func (e *Engine) prepare(ctx context.Context, question bot.Question) (*bot.Model, string, []faq.Match, error) {
 	model, err := bot.ModelOf(question.Bot)
 	if err != nil {
@@ -157,8 +157,7 @@ func (c *completion) relayChunk(raw []byte) error {
 	return nil
 }
 
-// asChunk returns a chunk in memory of its own. A message, which servers send that do not stream,
-// becomes a delta.
+// asChunk returns a copy of a chunk. If a server that does not stream sent a message, it becomes a delta.
 func asChunk(raw []byte) (json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	var choices []map[string]json.RawMessage
@@ -179,8 +178,8 @@ func asChunk(raw []byte) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
-// relayStatusError is statusError for a relayed request, in which a caller can be at fault. Callers
-// read codes and the name of a parameter, but not the server's own words.
+// relayStatusError is statusError for a relayed request, whose error can be the caller's fault. Callers receive codes
+// and the name of a parameter, but not the server's own message.
 func relayStatusError(response *http.Response, c call) *callError {
 	status := response.StatusCode
 	if status != http.StatusBadRequest && status != http.StatusRequestEntityTooLarge && status != http.StatusUnprocessableEntity {

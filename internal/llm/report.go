@@ -12,9 +12,9 @@ import (
 	"parley/internal/apperr"
 )
 
-// report is what a server says about a request that it does not answer.
+// report is the error that a server returns for a request.
 type report struct {
-	status           int // of the response, or the one that an error in a stream amounts to; 0 if it is unknown
+	status           int // of the response, or the equivalent of an error within a stream; 0 if it is unknown
 	kind, code       string
 	param            string // the field of the request that the error concerns, as the server names it
 	text             string // all of it in lower case. It may quote the user, so it is never logged
@@ -69,7 +69,7 @@ func newReport(status int, body []byte) report {
 // retryIn matches where a message says how long to wait.
 var retryIn = regexp.MustCompile(`(?:"retrydelay"\s*:\s*"|(?:try again|retry) (?:in|after) )((?:[0-9.]+(?:ms|m|s))+)`)
 
-// codeOf returns a code, or nothing if the value does not look like one.
+// codeOf returns a code, or an empty string if the value does not look like one.
 func codeOf(raw json.RawMessage) string {
 	code := strings.Trim(string(raw), `"`)
 	if code == "null" || len(code) > 64 || strings.IndexFunc(code, isNotCode) >= 0 {
@@ -152,8 +152,8 @@ func (r report) isQuota() bool {
 // errTooLongForModel is the error of a request that is too long even without history and knowledge.
 const tooLongForModel = "The message is too long for the chatbot's model, even without the conversation before it."
 
-// error returns the error of a request that a server did not answer. Only server errors show an
-// unhealthy server: a wrong API key or model concerns one chatbot.
+// error returns the error of a request that a server refused. Only server errors count as failures of the server: a
+// wrong API key or model concerns one chatbot.
 func (r report) error(sent shape, cause error) *callError {
 	status := r.status
 	var e *callError
@@ -221,7 +221,7 @@ func retryAfterOf(header http.Header) time.Duration {
 	return longest
 }
 
-// maxDelay is the longest delay that is taken seriously.
+// maxDelay is the longest delay that is accepted.
 const maxDelay = 7 * 24 * time.Hour
 
 // parseDelay parses a duration such as 1m30s. It returns zero for anything else.

@@ -89,8 +89,8 @@ func systemPrompt(instructions string, knowledge []faq.Match) string {
 	return strings.Join(parts, "\n\n")
 }
 
-// selectKnowledge selects the matches to send, of those ordered best first. Matches that exceed the
-// token limit, of which only a part may be available, are skipped, except for the best one.
+// selectKnowledge selects the matches to send. The matches are ordered best first. Those that would exceed the token
+// limit are skipped, except for the best one.
 func selectKnowledge(matches []faq.Match, window float64) (knowledge []faq.Match) {
 	if window == 0 {
 		return nil
@@ -107,8 +107,8 @@ func selectKnowledge(matches []faq.Match, window float64) (knowledge []faq.Match
 	return knowledge
 }
 
-// historyRoom returns the tokens of the history that a request may contain: a part of those that fit
-// into the limit.
+// historyRoom returns the number of tokens of history that a request may contain: a part of those that fit into the
+// limit.
 func historyRoom(history []bot.Turn, limit int, window float64) int {
 	if window == 1 {
 		return limit

@@ -10,7 +10,7 @@ import (
 	"parley/internal/bot"
 )
 
-// shape is how a request differs from the one that every server should accept. Many accept less.
+// shape describes how a request deviates from the standard form. Many servers accept less than the standard.
 type shape struct {
 	omitsStreamOptions bool
 	omitsStream        bool
@@ -20,8 +20,8 @@ type shape struct {
 	window             int  // index of windows
 }
 
-// windows are the parts of the history and the knowledge that a request has, tried in turn until the
-// model's context can hold it.
+// windows are the fractions of the history and the knowledge that a request contains. They are tried in order until
+// the request fits into the model's context.
 var windows = []float64{1, 0.5, 0.25, 0.1, 0}
 
 // shapeOf returns the shape that a chatbot's settings ask for.

@@ -41,7 +41,7 @@ type completion struct {
 	callsTool bool    // the reply contains a tool call
 	finish    meaning // of the latest finish reason, empty until one is sent
 	isFull    bool    // the text has reached maxReply
-	model     string  // as the server names it, empty if it does not
+	model     string  // as the server names it; empty if unknown
 	usage     usage   // as far as it is known
 	source    string  // the field that the text is taken from, empty before the text
 	said      string  // the text so far, if it is taken from complete messages
@@ -58,8 +58,8 @@ type completion struct {
 	onFinish   func() // called when the reply is complete; only the token usage may follow
 }
 
-// finishReason returns the finish reason in the API document's terms. A text that ended in a tool
-// call is complete as far as the asker is concerned.
+// finishReason returns the finish reason in the API document's terms. A text that ended in a tool call counts as
+// complete.
 func (c *completion) finishReason() string {
 	switch {
 	case c.isFull:
@@ -98,7 +98,7 @@ func (c *completion) read(body io.Reader) error {
 	return c.end()
 }
 
-// end adds what was held back of the text, and checks that the response is a reply.
+// end adds the text that was held back, and checks that the response is a reply.
 func (c *completion) end() error {
 	if len(c.partial) > 0 {
 		c.partial = nil
@@ -163,7 +163,7 @@ func (c *completion) readDocuments(in io.Reader) error {
 // readEvents reads events until the server sends [DONE], or ends the stream after a finish reason.
 func (c *completion) readEvents(in *bufio.Reader) error {
 	var data []byte
-	isError := false // the event's name says so
+	isError := false // according to the event's name
 	for {
 		line, err := readLine(in)
 		if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {

@@ -84,8 +84,7 @@ func (a account) chown(path string) error {
 	return os.Chown(path, int(a.credential.Uid), int(a.credential.Gid))
 }
 
-// explainDenied turns a "permission denied" into an error that names the closed directory and
-// the remedies.
+// explainDenied turns a "permission denied" into an error that names the inaccessible directory and the remedies.
 func (a account) explainDenied(denied error, paths ...string) error {
 	if a.credential == nil {
 		return fmt.Errorf("run postgres: %w", denied)

@@ -108,11 +108,10 @@ func (c cluster) initdb(ctx context.Context, dir string, noSync bool, l locks) e
 	return fmt.Errorf("initdb: %w:\n%s", err, lastLines(output.String()))
 }
 
-// removePidFile removes the pid file of a postgres that was killed. If it stayed, and another
-// process has got its pid, postgres would refuse to start. The locks prove that no postgres of
-// this program is alive. One that another program started on the cluster is recognized by its
-// working directory; where /proc does not show that, postgres itself refuses a cluster whose
-// shared memory is in use.
+// removePidFile removes the PID file of a postgres that was killed. If the file remained and another process had the
+// same PID, postgres would refuse to start. The locks prove that no postgres of this program is alive. A postgres
+// that another program started on the cluster is recognized by its working directory. If /proc does not show that,
+// postgres itself refuses a cluster whose shared memory is in use.
 func (c cluster) removePidFile() error {
 	path := filepath.Join(c.path, "postmaster.pid")
 	if pid := pidFileLine(path, 1); pid != "" {
@@ -165,8 +164,8 @@ func lastLines(text string) string {
 	return strings.Join(lines[max(0, len(lines)-10):], "\n")
 }
 
-// reportsDiskFull reports whether the output of another program shows that its disk is full.
-// For a write that a full disk cut short, PostgreSQL prints only a hint.
+// reportsDiskFull reports whether the output of another program shows that its disk is full. For a write that was cut
+// short by a full disk, PostgreSQL prints only a hint.
 func reportsDiskFull(output string) bool {
 	output = strings.ToLower(output)
 	return strings.Contains(output, syscall.ENOSPC.Error()) || strings.Contains(output, "check free disk space")

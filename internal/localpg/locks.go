@@ -22,8 +22,8 @@ const earlierRunTimeout = time.Minute
 // locks are the two locks on a cluster. Both are flocks, which the kernel releases when the
 // last process that holds the open file ends.
 type locks struct {
-	program *os.File // held by the program alone: a second program is refused at once
-	running *os.File // inherited by postgres and its children: free means that all have ended
+	program *os.File // held by this program only: a second program is refused immediately
+	running *os.File // inherited by postgres and its children; if it is free, all of them have ended
 }
 
 // acquireLocks locks the cluster. While both locks are held, no process of an earlier start is

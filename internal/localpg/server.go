@@ -168,7 +168,7 @@ func Running(dir, database string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	conn, err := net.Dial("unix", filepath.Join(socketDir, socketFile)) //nolint:noctx // a unix socket answers or refuses at once
+	conn, err := net.Dial("unix", filepath.Join(socketDir, socketFile)) //nolint:noctx // a connection to a unix socket is answered or refused immediately
 	if err != nil {
 		return "", false
 	}

@@ -7,10 +7,10 @@ import (
 	"errors"
 )
 
-// Server is a running PostgreSQL. There is none on this system.
+// Server is a running PostgreSQL. This system does not support it.
 type Server struct{}
 
-// Start returns an error: on this system the program needs a database of its own.
+// Start returns an error: on this system, the program needs a DATABASE_URL.
 func Start(context.Context, Config) (*Server, error) {
 	return nil, errors.New("a private PostgreSQL needs a Unix system; set DATABASE_URL to the address of a PostgreSQL server")
 }

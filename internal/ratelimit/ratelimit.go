@@ -43,12 +43,12 @@ func (l Limits) of(class string) int {
 	return 0
 }
 
-// Caller is whom requests are counted for.
+// Caller is the holder of a count of requests.
 type Caller struct {
 	ID string
 	// Limits replace those of the classes where they are not 0.
 	Limits Limits
-	// Within is a larger group of callers, which the operator's ceilings limit, or "".
+	// Within is a larger group of callers, to which the operator's ceilings apply, or "".
 	Within string
 }
 
@@ -58,8 +58,8 @@ func By(id string) Caller { return Caller{ID: id} }
 // Limiter counts requests, in this process or, with Redis, across all instances. It is safe for
 // concurrent use.
 type Limiter struct {
-	// Ceilings limit groups of callers, and are the highest limits that a key may have of its own; 0
-	// means unlimited. They must not change while requests are counted.
+	// Ceilings limit groups of callers, and are the highest limits that a key can be given; 0 means unlimited. They
+	// must not change while requests are counted.
 	Ceilings Limits
 
 	redis   *realtime.Redis // nil: count in this process only

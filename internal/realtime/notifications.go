@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// outboxLimit bounds the notifications that wait to be sent. Further ones are dropped;
-	// the receivers' polling finds what they were about.
+	// outboxLimit bounds the notifications that wait to be sent. Further ones are dropped; the receivers find the
+	// changes by polling.
 	outboxLimit = 10_000
 	// batchLimit bounds the notifications of one Redis message.
 	batchLimit = 500
@@ -109,7 +109,7 @@ func (r *Redis) sendNotifications(ctx context.Context) {
 			if err != nil {
 				panic(err) // plain structs
 			}
-			// A failure marks Redis unavailable, which is logged; polling finds what was lost.
+			// A failure marks Redis unavailable, which is logged. Polling finds the changes of lost notifications.
 			_ = r.Do(ctx, func(ctx context.Context, client *redis.Client) error {
 				return client.Publish(ctx, r.channel(), data).Err()
 			})
@@ -161,7 +161,7 @@ func (r *Redis) receiveUntilBroken(ctx context.Context, receive func([]Notificat
 		case *redis.Message:
 			var got envelope
 			if err := json.Unmarshal([]byte(received.Payload), &got); err != nil {
-				missed() // from an instance of a newer version, perhaps
+				missed() // possibly from an instance of a newer version
 			} else if got.From != r.instance {
 				receive(got.Notifications)
 			}

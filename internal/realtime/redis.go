@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// probeInterval is how soon an outage or its end is noticed if no command notices it.
+	// probeInterval is the time after which an outage or its end is detected even if no command is sent.
 	probeInterval = 500 * time.Millisecond
-	// commandTimeout is how long a command may take before Redis counts as unavailable.
+	// commandTimeout is the time after which Redis counts as unavailable if a command has no response.
 	commandTimeout = time.Second
 )
 
-// ErrUnavailable is returned while Redis cannot be used. Once an outage is noticed it is
-// returned immediately: no caller waits for a Redis that is known to be unavailable.
+// ErrUnavailable is returned while Redis cannot be used. After an outage has been detected, it is returned
+// immediately: no caller waits for a Redis that is known to be unavailable.
 var ErrUnavailable = errors.New("redis is unavailable")
 
 // Redis connects this instance with the others that use the same Redis and the same
@@ -92,17 +92,17 @@ func Open(ctx context.Context, address string, log *slog.Logger) (*Redis, error)
 func (r *Redis) Close() {
 	r.stop()
 	r.background.Wait()
-	_ = r.client.Close() // nothing is left to lose
+	_ = r.client.Close() // nothing can be lost afterwards
 }
 
 // Unavailable reports whether the last command or probe failed.
 func (r *Redis) Unavailable() bool { return r.unavailable.Load() }
 
-// Outages returns how many outages were noticed since Open.
+// Outages returns the number of detected outages since Open.
 func (r *Redis) Outages() int64 { return r.outages.Load() }
 
-// Do runs commands. It returns ErrUnavailable if Redis is unavailable or a command shows
-// that it is. Answers that are not failures, such as redis.Nil, are returned unchanged.
+// Do executes commands. It returns ErrUnavailable if Redis is unavailable, or if a command shows that it is.
+// Responses that are not failures, such as redis.Nil, are returned unchanged.
 func (r *Redis) Do(ctx context.Context, commands func(ctx context.Context, client *redis.Client) error) error {
 	if r.unavailable.Load() {
 		return ErrUnavailable

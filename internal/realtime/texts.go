@@ -37,9 +37,9 @@ redis.call('APPEND', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1`
 
-// AppendTexts appends to texts in one round trip. applied reports for each append whether
-// it was applied. One that was not found a text of another length: Redis lost the text,
-// and the writer must write it from offset 0, which always succeeds.
+// AppendTexts appends to texts in one round trip. applied reports for each append whether it was applied. It is not
+// applied if the stored text has another length, because Redis has lost data. The writer must then write the text
+// from offset 0, which always succeeds.
 func (r *Redis) AppendTexts(ctx context.Context, appends []TextAppend) (applied []bool, err error) {
 	applied = make([]bool, len(appends))
 	err = r.Do(ctx, func(ctx context.Context, client *redis.Client) error {
@@ -72,8 +72,8 @@ type TextPosition struct {
 	Offset int
 }
 
-// ReadTexts returns, in one round trip, what each text has beyond the reader's position,
-// cut to whole characters. It is empty if there is nothing more or no such text.
+// ReadTexts returns the part of each text beyond the reader's position, in one round trip, cut to whole characters.
+// It is empty if there is no more text, or the text does not exist.
 func (r *Redis) ReadTexts(ctx context.Context, positions []TextPosition) ([]string, error) {
 	texts := make([]string, len(positions))
 	err := r.Do(ctx, func(ctx context.Context, client *redis.Client) error {
@@ -92,7 +92,7 @@ func (r *Redis) ReadTexts(ctx context.Context, positions []TextPosition) ([]stri
 	return texts, err
 }
 
-// DeleteTexts deletes texts that have no more readers.
+// DeleteTexts deletes texts that nobody reads anymore.
 func (r *Redis) DeleteTexts(ctx context.Context, texts []TextKey) error {
 	keys := make([]string, len(texts))
 	for i, text := range texts {

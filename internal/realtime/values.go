@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errRejected stands for an error of Update's caller, which says nothing about Redis.
+// errRejected represents an error of Update's callback, which says nothing about Redis.
 var errRejected = errors.New("rejected")
 
 // Get returns a value, or nil if the key has none. It sets the key's time to live unless

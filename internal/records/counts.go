@@ -13,11 +13,10 @@ import (
 )
 
 const (
-	// countInterval is how often the records of past hours are counted. Until then they are counted
-	// one by one in each query.
+	// countInterval is how often the records of past hours are counted. Until then, queries count them one by one.
 	countInterval = 5 * time.Minute
-	// countDays is how many days are counted in one transaction, so that the first count of many
-	// years neither takes long nor blocks deletions for long.
+	// countDays is the number of days that are counted in one transaction, so that the first count of many years
+	// neither takes long nor blocks deletions for long.
 	countDays = 31
 )
 

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// blockRows and blockBytes bound a block, which is read and encoded in one turn: large enough
-	// that the query costs little beside reading, small enough for memory and for the next turn.
+	// blockRows and blockBytes bound a block, which is read and encoded in one turn. A block is large enough that the
+	// cost of its query hardly matters, and small enough for memory and for the wait of the next turn.
 	blockRows  = 500
 	blockBytes = 512 << 10
 	// chunkBytes is the size of a single write to the reader.
@@ -87,7 +87,7 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 		OrganizationID: organization,
 		BotID:          bot,
 		Since:          since,
-		BeforeTime:     until, // BeforeID is the zero ID, which is less than any other
+		BeforeTime:     until, // BeforeID is the zero ID, which precedes any other
 		UserLike:       user.like,
 		UserIlike:      user.ilike,
 		BotLike:        answer.like,

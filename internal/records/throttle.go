@@ -17,19 +17,18 @@ const (
 	maxPause      = 40 * time.Millisecond
 )
 
-// throttle makes the exports of a process background work. An export needs nothing but CPU, in the
-// process and in PostgreSQL, so that a few at once would slow down all requests.
+// throttle makes the exports of a process background work. An export needs nothing but CPU, in the process and in
+// PostgreSQL, so that several concurrent exports would slow down all requests.
 //
-// Exports take turns: one of them at a time reads and encodes a block, in the order in which they
-// started to wait. After each block all exports pause, for a time proportional to the queries that
-// others made during the block. Without other load there is no pause.
+// Exports take turns: one of them at a time reads and encodes a block, in the order in which they started to wait.
+// After each block all exports pause, for a time proportional to the queries of other requests during the block.
+// Without other load there is no pause.
 //
-// The pause is not derived from how long the block took: processor and database are shared fairly,
-// so a busy machine slows a block down only a little.
+// The pause does not depend on the duration of the block: CPU and database are shared fairly, so a busy machine slows
+// a block down only a little.
 //
-// A turn is held while a block is read and encoded, and released while it is sent to the reader. A
-// slow reader therefore delays no other export. A context that ends while waiting or pausing gives
-// up its turn.
+// A turn is held while a block is read and encoded, and released while it is sent to the reader. A slow reader
+// therefore delays no other export. A context that ends while waiting or pausing gives up its turn.
 type throttle struct {
 	queryCount func() int64 // all queries of this process
 	turn       chan struct{}

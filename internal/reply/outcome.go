@@ -10,7 +10,7 @@ import (
 	"parley/internal/bot"
 )
 
-// QueueLimit is how many questions of one conversation may wait behind the one that is answered.
+// QueueLimit is the maximum number of questions of one conversation that wait behind the current one.
 const QueueLimit = 20
 
 // ErrQueueFull returns the error for a question beyond QueueLimit.
@@ -33,8 +33,8 @@ type Outcome struct {
 	Answer       bot.Answer
 	Seq          int64         // of the bot's message; 0 if it has none, or its seq is unknown here
 	Err          *apperr.Error // why the reply failed; nil otherwise
-	// IsProvisional is set if only this instance's followers were given up: another attempt may still
-	// end the reply otherwise.
+	// IsProvisional is set if only this instance has given up on the reply: another attempt may still end it
+	// differently.
 	IsProvisional bool
 }
 
@@ -47,7 +47,7 @@ func (o *Outcome) End(text Position) Position {
 	return text
 }
 
-// NewOutcome returns the outcome of a bot's call that wrote text and returned answer and err.
+// NewOutcome returns the outcome of a bot that wrote text and returned answer and err.
 func NewOutcome(text string, answer bot.Answer, err error) *Outcome {
 	outcome := &Outcome{State: "completed", FinishReason: answer.FinishReason, Content: text, Answer: answer}
 	switch {

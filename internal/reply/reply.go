@@ -1,9 +1,8 @@
 // Package reply holds the text of a reply while it is written, and how the reply ended.
 //
-// A Reply is one growing text and a signal. The writer appends to it; each follower keeps a
-// Position of its own and asks for what comes after it. Nothing is queued for a follower, so a slow
-// follower costs the writer nothing. All methods are safe for concurrent use and none of them
-// blocks, except Follow.
+// A Reply is one growing text and a signal. The writer appends to it; each follower keeps its own Position and asks
+// for the text after it. Nothing is queued for a follower, so a slow follower costs the writer nothing. All methods
+// are safe for concurrent use and none of them blocks, except Follow.
 package reply
 
 import (
@@ -52,7 +51,7 @@ type Chunk struct {
 	Outcome *Outcome
 }
 
-// IsEmpty reports whether the chunk carries no news.
+// IsEmpty reports whether the chunk has neither text nor an outcome.
 func (c Chunk) IsEmpty() bool { return c.Delta == "" && !c.IsReset && c.Outcome == nil }
 
 // New returns the empty reply of a run's first attempt.
@@ -147,8 +146,8 @@ func (r *Reply) Append(attempt int, delta string) {
 	r.append(attempt, delta)
 }
 
-// AppendAt is Append for text that another instance wrote from an offset on. It does nothing if the
-// text here does not end at that offset.
+// AppendAt is Append for text of another instance that begins at an offset. It does nothing if the text here does not
+// end at that offset.
 func (r *Reply) AppendAt(attempt, offset int, delta string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,8 +202,8 @@ func (r *Reply) Text() string {
 	return string(r.text)
 }
 
-// Finish ends the reply with an attempt's outcome. Only the first outcome counts. Text of the
-// outcome that is missing here is appended; other text is replaced.
+// Finish ends the reply with an attempt's outcome. Only the first outcome counts. If the text here is incomplete, the
+// rest is appended; if it differs, it is replaced.
 func (r *Reply) Finish(attempt int, outcome *Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

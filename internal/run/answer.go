@@ -17,12 +17,12 @@ import (
 	"parley/internal/trace"
 )
 
-// outageTime is how long an attempt waits for a database that cannot be reached: before its first
-// delta, and again when it is to be stored.
+// outageTime is how long an attempt waits while the database is unavailable: before its first delta, and again when
+// its reply is to be stored.
 const outageTime = 15 * time.Second
 
-// answer carries out an attempt, and then the runs that are queued behind it in the conversation,
-// unless other conversations wait for a slot. It releases the slot that its caller took.
+// answer processes an attempt, and then the runs that are queued behind it in the conversation, unless other
+// conversations wait for a slot. It releases the slot that its caller took.
 func (d *Dispatcher) answer(work attempt) {
 	defer d.slots.release(work.organizationID)
 	for hasNext := true; hasNext; {
@@ -106,7 +106,7 @@ type writer struct {
 	shared     *feed.SharedText
 	began      time.Time
 	firstToken *float64 // seconds
-	// text is what will be stored. The reply that followers share may be ended by other attempts.
+	// text is the text to store. The reply that followers share may be ended by other attempts.
 	text strings.Builder
 }
 
@@ -121,8 +121,8 @@ func (w *writer) write(ctx context.Context, delta string) error {
 	return context.Cause(ctx)
 }
 
-// isBlocked reports whether an attempt failed because the database cannot be reached, before it
-// wrote anything. Nothing is wrong with its question then.
+// isBlocked reports whether an attempt failed before it wrote any text, because the database is unavailable. The
+// question itself can then be answered later.
 func (w *writer) isBlocked(err error) bool {
 	return apperr.Is(err, apperr.Unavailable) && w.text.Len() == 0
 }

@@ -12,10 +12,9 @@ import (
 	"parley/internal/trace"
 )
 
-// Claim is what a run needs before the statement that inserts it: a slot and a reply that can be
-// followed. The reply exists before the commit, because another goroutine may start a queued run
-// the moment that it is committed. Every claim ends with exactly one call of Start, Queue, or
-// Abort.
+// Claim is the slot and the reply of a run that is about to be inserted. The reply exists before the commit, because
+// another goroutine may start a queued run as soon as it is committed. Every claim ends with exactly one call of
+// Start, Queue, or Abort.
 type Claim struct {
 	// HasSlot reports whether the run may start immediately. Without a slot it must be queued.
 	HasSlot bool
@@ -28,7 +27,7 @@ type Claim struct {
 	reply        *reply.Reply
 }
 
-// Claim claims what the run of a message needs. wantsReply is false if the message gets no run.
+// Claim claims the slot and the reply for the run of a message. wantsReply is false if the message has no run.
 func (d *Dispatcher) Claim(message db.SendMessageParams, wantsReply bool) *Claim {
 	return &Claim{
 		HasSlot:      wantsReply && d.slots.take(message.OrganizationID),
@@ -58,13 +57,13 @@ func (c *Claim) Queue() *reply.Reply {
 	return c.reply
 }
 
-// releaseSlot gives an unused slot back.
+// releaseSlot releases an unused slot.
 func (c *Claim) releaseSlot() {
 	switch {
 	case c.HasSlot:
 		c.d.slots.release(c.organization)
 	case c.wantsReply:
-		c.d.slots.signal() // it was refused a slot, so the queue must find out who waits
+		c.d.slots.signal() // the queue must check which runs wait for the refused slot
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 // cancelTime is how long Cancel waits for a reply to stop.
 const cancelTime = 2 * time.Second
 
-// Reply returns the reply of a run: as it is being written, on whichever instance, or as it ended.
-// Without Redis, the text of another instance comes as a whole when the run has finished.
+// Reply returns the reply of a run, in progress on any instance or finished. Without Redis, the text of another
+// instance arrives as a whole when the run has finished.
 func (d *Dispatcher) Reply(ctx context.Context, run db.Run) (*reply.Reply, error) {
 	if run.FinishedAt == nil {
 		return d.follow(run), nil
@@ -29,7 +29,7 @@ func (d *Dispatcher) Reply(ctx context.Context, run db.Run) (*reply.Reply, error
 	return ended, nil
 }
 
-// follow returns the reply of an unfinished run, which is awaited from now on.
+// follow returns the reply of an unfinished run, and waits for its outcome from now on.
 func (d *Dispatcher) follow(run db.Run) *reply.Reply {
 	live := d.live.add(run.OrganizationID, run.ID, run.SessionID, run.ReplyID)
 	live.Restart(int(run.Attempt))
@@ -38,9 +38,8 @@ func (d *Dispatcher) follow(run db.Run) *reply.Reply {
 	return live
 }
 
-// Cancel cancels a run once for an idempotency key. A queued run is never started. A running one
-// stops within a second and keeps its text; Cancel waits for that, but not for long. A run that has
-// finished is left as it is.
+// Cancel cancels a run once for an idempotency key. A queued run never starts. A running one stops within a second
+// and keeps its text; Cancel waits for that for a limited time. A finished run is not changed.
 func (d *Dispatcher) Cancel(ctx context.Context, run db.Run, key *store.IdempotencyKey) error {
 	state, err := store.Idempotent(ctx, d.store, key, func(q *db.Queries) (string, error) {
 		state, err := q.CancelRun(ctx, run.OrganizationID, run.SessionID, run.ID)

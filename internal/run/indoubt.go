@@ -50,11 +50,11 @@ func (r *inDoubtRuns) remove(run uuid.UUID) {
 	delete(r.runs, run)
 }
 
-// settleInDoubt releases the runs in doubt as soon as the database can be reached. Those that exist
-// are then reclaimed at once instead of when their leases expire.
+// settleInDoubt releases the runs in doubt as soon as the database is available. Those that exist are then reclaimed
+// immediately instead of when their leases expire.
 func (d *Dispatcher) settleInDoubt(ctx context.Context) {
 	for run, organization := range d.inDoubt.batch() {
-		if _, attempt := d.live.find(run); attempt > 0 { // it was queued, and has started here since
+		if _, attempt := d.live.find(run); attempt > 0 { // the run was queued and has started on this instance since
 			d.inDoubt.remove(run)
 			continue
 		}

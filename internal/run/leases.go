@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// superviseInterval is how soon an attempt is stopped after it was cancelled through another
-	// instance and the notification was lost.
+	// superviseInterval is the time within which an attempt stops after it was cancelled through another instance and
+	// the notification was lost.
 	superviseInterval = 500 * time.Millisecond
 	// heartbeatInterval leaves room for a heartbeat that fails before the lease expires.
 	heartbeatInterval = 5 * time.Second
@@ -22,9 +22,8 @@ const (
 	pollInterval = 2 * time.Second
 )
 
-// superviseLoop keeps the live replies in step with the database: it renews the leases of the
-// attempts of this instance, stops those that were cancelled or lost, ends awaited replies, and
-// settles runs in doubt.
+// superviseLoop synchronizes the live replies with the database: it renews the leases of this instance's attempts,
+// stops those that were cancelled or lost, ends awaited replies, and settles runs in doubt.
 func (d *Dispatcher) superviseLoop() {
 	ticker := time.NewTicker(superviseInterval)
 	defer ticker.Stop()
@@ -86,7 +85,7 @@ func (d *Dispatcher) stopEnded(ctx context.Context) {
 	}
 	ended, err := d.store.ListCancelledOrLostAttempts(ctx, own.organizations, own.runs, own.numbers)
 	if err != nil {
-		return // correctness rests on the lease and on the fence of FinishRun
+		return // correctness depends on the lease and on the fence of FinishRun
 	}
 	for _, attempt := range ended {
 		cause := reply.ErrCancelled
@@ -157,8 +156,8 @@ func listRuns(ctx context.Context, s *store.Store, organizations, ids []uuid.UUI
 	return runs, nil
 }
 
-// endAwaited ends an awaited reply as its run has ended; the zero run was deleted. stored is the
-// reply's message if it was read already.
+// endAwaited ends an awaited reply according to its run; the zero run was deleted. stored is the reply's message if
+// it was read already.
 func (d *Dispatcher) endAwaited(ctx context.Context, live *liveReply, run db.Run, stored *db.Message) (err error) {
 	if run.ID == uuid.Nil {
 		live.Fail(apperr.New(apperr.NotFound, "The conversation was deleted."))

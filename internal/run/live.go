@@ -43,7 +43,7 @@ func (l *liveReplies) add(organization, run, conversation, message uuid.UUID) *r
 	return created.Reply
 }
 
-// await has the outcome of a run read from the database, whichever instance writes its reply.
+// await registers a run whose outcome is read from the database, whichever instance writes its reply.
 func (l *liveReplies) await(run uuid.UUID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,8 +82,8 @@ func (l *liveReplies) close(err *apperr.Error) {
 	l.failAwaitedLocked(err)
 }
 
-// failAwaitedLocked requires the lock: otherwise it could fail a reply that this instance has just
-// started to write.
+// failAwaitedLocked requires the lock. Without it, it could fail a reply that this instance has just started to
+// write.
 func (l *liveReplies) failAwaitedLocked(err *apperr.Error) {
 	for run, live := range l.byRun {
 		if live.attempt == 0 && live.isAwaited {

@@ -10,7 +10,7 @@ import (
 	"parley/internal/reply"
 )
 
-// listen registers what the dispatcher does about notifications of other instances.
+// listen registers the handlers of notifications from other instances.
 func (d *Dispatcher) listen() {
 	d.lookup = d.feed.NewLookup(d.lookUpRuns)
 	d.feed.OnRead(d.endStored)
@@ -33,8 +33,8 @@ func (d *Dispatcher) listen() {
 	d.feed.Handle(feed.KindText, d.handleText)
 }
 
-// handleText has a text read that grew on another instance. If nothing is known here of the attempt
-// that writes it, the notification of its start was lost, and the run is looked up.
+// handleText schedules reading the text of a reply that grew on another instance. If this instance does not know the
+// attempt that writes it, the notification of the attempt's start was lost, and the run is looked up.
 func (d *Dispatcher) handleText(n feed.Notification) {
 	switch found, attempt := d.live.find(n.ID); {
 	case found != nil && attempt == 0:
@@ -80,10 +80,9 @@ func (d *Dispatcher) lookUpRuns(ctx context.Context, notifications []feed.Notifi
 	return nil
 }
 
-// applyRun applies the state of a run to this instance: it stops an attempt that was cancelled or
-// replaced, ends a reply that has finished, or follows one that another instance writes. The zero
-// run stands for one that was not found. It is ignored for a run that is written here, because such a
-// run may be newer than the query.
+// applyRun applies the state of a run to this instance: it stops an attempt that was cancelled or replaced, ends a
+// reply that has finished, or follows one that another instance writes. The zero run was not found. It is ignored if
+// this instance writes the run, because the run may be newer than the query.
 func (d *Dispatcher) applyRun(ctx context.Context, id, session uuid.UUID, run db.Run) error {
 	found, attempt := d.live.find(id)
 	switch {

@@ -16,16 +16,16 @@ const (
 	// sweepInterval is how often the database is searched for runs that other instances have
 	// queued or abandoned.
 	sweepInterval = 2 * time.Second
-	// reclaimBatch is how many abandoned runs one sweep reclaims.
+	// reclaimBatch is the maximum number of abandoned runs that one sweep reclaims.
 	reclaimBatch = 50
-	// skippedPause is when runs that could not be started are tried again.
+	// skippedPause is the pause before runs that could not be started are tried again.
 	skippedPause = 200 * time.Millisecond
 	// releaseTime bounds the release of one run.
 	releaseTime = 2 * time.Second
 )
 
-// serveQueue is the sweeper. It starts queued runs whenever a slot is free, and every few seconds
-// what other instances have abandoned or queued; abandoned runs come first.
+// serveQueue is the sweeper. It starts queued runs whenever a slot is free. Every few seconds it also searches for
+// runs that other instances have abandoned or queued; abandoned runs come first.
 func (d *Dispatcher) serveQueue() {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
@@ -95,7 +95,7 @@ func (d *Dispatcher) reclaim(ctx context.Context, run db.Run) (attempt, bool, er
 	return work, ok, nil
 }
 
-// startQueued starts as many queued runs as there are free slots.
+// startQueued starts queued runs until no slot is free.
 func (d *Dispatcher) startQueued(ctx context.Context) error {
 	skipped := []uuid.UUID{} // conversations that are locked, or whose run another instance started
 	for hasMore := true; hasMore; {
@@ -134,7 +134,7 @@ func (d *Dispatcher) startQueued(ctx context.Context) error {
 		hasMore = len(waiting) >= begun.free && ctx.Err() == nil
 		d.slots.endScan(begun, hasMore)
 	}
-	if len(skipped) > 0 { // locks are short, and nothing signals their end
+	if len(skipped) > 0 { // locks are short, and nothing signals their release
 		time.AfterFunc(skippedPause, d.slots.signal)
 	}
 	return nil
@@ -161,8 +161,8 @@ func (d *Dispatcher) next(organization, session uuid.UUID, mayWait bool) (attemp
 	return attempt{}, false, nil
 }
 
-// newAttempt reads what an attempt at a run of this instance needs. It returns false if the
-// conversation was deleted, or the question cannot be read; the run is then released.
+// newAttempt reads the data for an attempt at a run of this instance. It returns false if the conversation was
+// deleted, or the question cannot be read; the run is then released.
 func (d *Dispatcher) newAttempt(ctx context.Context, run db.Run) (attempt, bool) {
 	question, err := d.store.GetMessage(ctx, run.OrganizationID, run.QuestionID)
 	if apperr.Is(err, apperr.NotFound) {

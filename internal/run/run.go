@@ -127,8 +127,8 @@ type Config struct {
 	// 0 means no bound.
 	MaxReplies                int
 	MaxRepliesPerOrganization int
-	// IsSole reports whether no other instance uses the database. Runs that an earlier process left
-	// behind are then reclaimed without waiting for their leases to expire.
+	// IsSole reports whether no other instance uses the database. Runs of an earlier process are then reclaimed
+	// without waiting for their leases to expire.
 	IsSole bool
 	Traces *trace.Tracer // nil: no tracing
 }
@@ -165,8 +165,8 @@ func (d *Dispatcher) Start() {
 	d.work.Go(d.storeUsageLoop)
 }
 
-// Close waits until the replies that are being written are finished or ctx is done. Replies that
-// are unfinished then are given back, for another instance or the next start, as is the queue.
+// Close waits until the replies in progress are finished or ctx is done. Unfinished replies are then released, for
+// another instance or the next start, and so is the queue.
 func (d *Dispatcher) Close(ctx context.Context) {
 	d.stopStart()
 	d.slots.close()

@@ -6,10 +6,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// slots bounds the replies that this instance writes at once, in total and per organization. A run
-// without a slot waits in the database. While any run may be waiting, new runs get no slot except
-// through the queue, so that none overtakes another. An organization that uses all of its own slots
-// delays only its own runs.
+// slots bounds the concurrent replies of this instance, in total and per organization. A run without a slot waits in
+// the database. While any run may be waiting, new runs get slots only through the queue, so that none overtakes
+// another. An organization that uses all of its own slots delays only its own runs.
 type slots struct {
 	limit             int
 	organizationLimit int
@@ -83,7 +82,7 @@ func (s *slots) grant(organization uuid.UUID) bool {
 	return true
 }
 
-// release gives a slot back and wakes the queue if a run may be waiting for it.
+// release releases a slot and wakes the queue if a run may be waiting for it.
 func (s *slots) release(organization uuid.UUID) {
 	s.mu.Lock()
 	isAwaited := s.isAwaited(organization) || s.isScanning
@@ -94,7 +93,7 @@ func (s *slots) release(organization uuid.UUID) {
 	}
 }
 
-// putBack gives back a slot that the queue took and did not use.
+// putBack releases a slot that the queue took and did not use.
 func (s *slots) putBack(organization uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,18 +112,18 @@ func (s *slots) signal() {
 	}
 }
 
-// mustYield reports whether a slot should be given back between two runs, because others wait.
+// mustYield reports whether a slot should be released between two runs, because others wait.
 func (s *slots) mustYield(organization uuid.UUID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.isAwaited(organization) || s.isClosed
 }
 
-// usage is how slots were used when a scan of the queue began.
+// usage is the usage of slots when a scan of the queue began.
 type usage struct {
 	free          int
 	organizations []uuid.UUID
-	taken         []int32 // by each of organizations
+	taken         []int32 // of the organizations' own slots
 	refusals      int
 }
 
@@ -144,9 +143,9 @@ func (s *slots) beginScan() usage {
 	return found
 }
 
-// endScan records whether more runs may be waiting than were found. A scan does not find runs that
-// wait for their organization's own slots, or any runs while all slots are taken, nor those that
-// were refused a slot since it began.
+// endScan records whether more runs may be waiting than the scan found. A scan does not find runs that wait for their
+// organization's own slots, runs at a time when all slots are taken, and runs that were refused a slot after it
+// began.
 func (s *slots) endScan(begun usage, hasMore bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

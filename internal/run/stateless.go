@@ -14,9 +14,9 @@ import (
 	"parley/internal/store"
 )
 
-// CompleteStateless has a bot answer a question without storing anything. The reply ends when ctx
-// is done, or the server stops. It counts as usage of an API key. It needs a slot like every reply,
-// and returns Unavailable if none is free: it has no run that could be queued.
+// CompleteStateless has a bot answer a question without storing anything. The reply ends when ctx is done, or the
+// server stops. It counts as usage of an API key. It needs a slot like every reply, but it has no run that could be
+// queued: if no slot is free, it returns Unavailable.
 func (d *Dispatcher) CompleteStateless(ctx context.Context, key uuid.UUID, question bot.Question) (*reply.Reply, error) {
 	if err := d.takeStatelessSlot(question); err != nil {
 		return nil, err
@@ -37,9 +37,8 @@ func (d *Dispatcher) takeStatelessSlot(question bot.Question) error {
 	}
 }
 
-// RelayStateless is CompleteStateless for a request that the bot passes on to its model server, and
-// returns when the response has ended. It calls emit for each chunk of the response, and returns the
-// outcome, without the text.
+// RelayStateless is CompleteStateless for a request that the bot passes on to its model server. It calls emit for
+// each chunk of the response, and returns the outcome, without the text, when the response has ended.
 func (d *Dispatcher) RelayStateless(ctx context.Context, key uuid.UUID, question bot.Question, request bot.Request, emit func(chunk json.RawMessage) error) (*reply.Outcome, error) {
 	if err := d.takeStatelessSlot(question); err != nil {
 		return nil, err

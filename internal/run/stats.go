@@ -10,11 +10,11 @@ import (
 // Stats counts the work of this instance since its start, and its current work.
 type Stats struct {
 	Writing   int   // replies that are being written
-	Waiting   int   // replies that are followed here and are queued, or written by another instance
+	Waiting   int   // replies with followers on this instance that are queued, or written by another instance
 	Reclaimed int64 // runs that were reclaimed from another attempt, mostly of another instance
 
-	// Attempts that have ended: stored with one of three states; lost to another attempt; given back
-	// because the server stops or the database cannot be reached; or not stored.
+	// Attempts that have ended: stored with one of three states; lost to another attempt; released because the server
+	// stops or the database is unavailable; or not stored.
 	Completed, Cancelled, Failed, Lost, GivenBack, NotStored int64
 
 	// Stateless completions that have ended.

@@ -12,7 +12,7 @@ import (
 	"parley/internal/feed"
 )
 
-// usageInterval is how often counted usage is stored. A crash loses at most that much of it.
+// usageInterval is how often counted usage is stored. A crash loses at most the usage of one interval.
 const usageInterval = time.Second
 
 // usageKey identifies a row of stateless usage.
@@ -33,8 +33,8 @@ func (c *usageCounts) add(other usageCounts) {
 	c.reasoning += other.reasoning
 }
 
-// statelessUsage counts stateless completions until they are stored. Many completions share a row,
-// so updating it for each of them would make them wait for each other.
+// statelessUsage counts stateless completions until they are stored. Many completions share a row, and separate
+// updates of it would wait for each other.
 type statelessUsage struct {
 	mu      sync.Mutex
 	pending map[usageKey]usageCounts

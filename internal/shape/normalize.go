@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Normalize rewrites a document, which must be valid JSON, according to its shape. It returns the
-// document for the handler, and the same without free JSON for the validator, which has nothing to
-// check there. Both are the document itself if there is nothing to change.
+// Normalize rewrites a document, which must be valid JSON, according to its shape. It returns the document for the
+// handler, and a copy without free JSON for the validator, which does not check free JSON. Both are the document
+// itself if nothing changes.
 func (s *Shape) Normalize(document []byte) (normalized, validated []byte) {
 	r := rewriter{in: document}
 	start := r.skipSpace(0)
@@ -31,7 +31,7 @@ type output struct {
 	copied int // how much of the document has been copied or replaced
 }
 
-// replace replaces a part of the document, which must not begin before the end of the last one.
+// replace replaces a part of the document, which must not begin before the end of the previous one.
 func (o *output) replace(in []byte, from, to int, with string) {
 	o.text = append(append(o.text, in[o.copied:from]...), with...)
 	o.copied = to
@@ -44,7 +44,7 @@ func (o *output) finish(in []byte) []byte {
 	return append(o.text, in[o.copied:]...)
 }
 
-// replace edits both outputs, or only that for the validator if the part belongs to free JSON.
+// replace edits both outputs, or only the validator's if the part belongs to free JSON.
 func (r *rewriter) replace(from, to int, with string, isFree bool) {
 	if !isFree {
 		r.normalized.replace(r.in, from, to, with)
@@ -52,7 +52,7 @@ func (r *rewriter) replace(from, to int, with string, isFree bool) {
 	r.validated.replace(r.in, from, to, with)
 }
 
-// value rewrites a value. Where it cannot be valid, the validator needs only its type.
+// value rewrites a value. A value of the wrong type remains, because the validator reports its type.
 func (r *rewriter) value(v span, s *Shape) {
 	switch first := r.in[v.start]; {
 	case first == '{' && s.kind == object:
@@ -78,8 +78,7 @@ func (r *rewriter) value(v span, s *Shape) {
 	}
 }
 
-// array rewrites the items of an array. Of too many, the validator needs only one more than there can
-// be.
+// array rewrites the items of an array. If there are too many, the validator gets only one more than allowed.
 func (r *rewriter) array(v span, s *Shape) {
 	at := r.skipSpace(v.start + 1)
 	for count := 0; r.in[at] != ']'; count++ {
@@ -181,8 +180,8 @@ func (s *Shape) keepsNull(i int) bool {
 	return s.properties[i].isRequired || s.properties[i].shape.isNullable || s.isFree
 }
 
-// member rewrites a member that is kept. By an alias, a list of one item can be the item itself:
-// inbox for inboxes.
+// member rewrites a member that is kept. Under an alias, a list of one item can be given as the item itself: inbox
+// for inboxes.
 func (r *rewriter) member(m member, p property, isFree bool) {
 	if string(r.in[m.key.start+1:m.key.end-1]) != p.name {
 		r.replace(m.key.start, m.key.end, `"`+p.name+`"`, isFree)
@@ -298,7 +297,7 @@ func Integral(number []byte) (string, bool) {
 	case len(digits) == 0:
 		return "0", true
 	case len(digits) > point || point > 20:
-		return "", false // not an integer, or out of range; the validator says which
+		return "", false // not an integer, or out of range; the validator reports it
 	}
 	return sign + string(digits) + string(bytes.Repeat([]byte("0"), point-len(digits))), true
 }

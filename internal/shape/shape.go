@@ -25,7 +25,7 @@ import (
 	"parley/api"
 )
 
-// maxProperties is the number of properties that a schema of a request can have.
+// maxProperties is the maximum number of properties of a request's schema.
 const maxProperties = 32
 
 // maxInteger bounds integers for which the document has no bounds. JSON clients can represent
@@ -93,9 +93,8 @@ func OfBody(op *openapi3.Operation) *openapi3.Schema {
 	return op.RequestBody.Value.Content["application/json"].Schema.Value
 }
 
-// complete states in a request's schema what holds for all of them: integers without bounds are
-// bounded, and in free JSON, from which Normalize does not remove nulls, optional properties can be
-// null.
+// complete adds the rules that hold for all schemas of requests: integers without bounds are bounded, and optional
+// properties in free JSON can be null, because Normalize does not remove nulls there.
 func complete(schema *openapi3.Schema, inFree bool) {
 	if schema.Type.Is("integer") {
 		if schema.Min == nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// meaning returns what the cell shows, or what keeps that from being known.
+// meaning returns the content that the cell shows, or the reason why it is in doubt.
 func (c rawCell) meaning(w *worksheet) Cell {
 	address, name, isLink := parseLinkFormula(c.formula)
 	if c.kind == "s" && c.value.string != "" {
@@ -40,7 +40,7 @@ func (c rawCell) meaning(w *worksheet) Cell {
 
 const lostCharacters = "The cell has characters that an earlier conversion has lost (�): correct them."
 
-// isCalculated reports whether the file holds the result of the formula. An empty text is one.
+// isCalculated reports whether the file contains the result of the formula. An empty text is a result.
 func (c rawCell) isCalculated() bool {
 	return c.hasValue && (c.value.string != "" || c.kind == "str")
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// epoch is day 0 of serial numbers after February 1900, which ends one day too late in them.
+// epoch is day 0 of serial numbers. It is one day early, because spreadsheet programs count a 29 February 1900, which
+// did not exist.
 var epoch = time.Date(1899, 12, 30, 0, 0, 0, 0, time.UTC)
 
 const (
@@ -30,7 +31,7 @@ func timeOf(serial float64) time.Time {
 	return at
 }
 
-// isoDate returns a date without doubt about the order of its parts.
+// isoDate returns a date in an unambiguous order.
 func isoDate(serial float64, hasTime bool) string {
 	at := timeOf(serial)
 	switch {
@@ -71,9 +72,9 @@ func (s section) showDate(number float64, is1904 bool) Cell {
 	return Cell{Text: strings.TrimSpace(out.String())}
 }
 
-// isAmbiguous reports whether readers may take the date for another one, or read it in another
-// language or calendar than the author: dates without a year of four digits that comes first or a
-// month's name, and dates with names that depend on a locale.
+// isAmbiguous reports whether readers may misread a date, or read it in another language or calendar than the author.
+// This concerns dates that contain neither a leading year of four digits nor a month's name, and dates with names
+// that depend on a locale.
 func (s section) isAmbiguous() bool {
 	if !s.hasDate {
 		return false

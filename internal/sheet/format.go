@@ -14,7 +14,7 @@ type format struct {
 	isLocal  bool // a date whose order depends on the reader's system
 }
 
-// section is the part of a format for some of the numbers.
+// section is the part of a format that applies to some numbers.
 type section struct {
 	code             string
 	tokens           []token
@@ -34,7 +34,7 @@ type token struct {
 	text string
 }
 
-// builtIn are the formats that files name by a number and that are alike everywhere.
+// builtIn are the formats that files refer to by a number and that are equal everywhere.
 var builtIn = map[int]string{
 	0: "General", 1: "0", 2: "0.00", 3: "#,##0", 4: "#,##0.00", 9: "0%", 10: "0.00%", 11: "0.00E+00", 12: "# ?/?", 13: "# ??/??",
 	18: "h:mm AM/PM", 19: "h:mm:ss AM/PM", 20: "h:mm", 21: "h:mm:ss",
@@ -161,7 +161,7 @@ func (s *section) addBracket(lower, text string) {
 	}
 }
 
-// finish tells minutes from months, and dates from numbers.
+// finish distinguishes minutes from months, and dates from numbers.
 func (s *section) finish() {
 	previous := -1 // the part of the date before
 	for i, t := range s.tokens {
@@ -228,7 +228,7 @@ func (f *format) show(number float64, is1904 bool) Cell {
 	return Cell{Text: text}
 }
 
-// showLocal shows a date of a system's own format: its time too if it has one.
+// showLocal shows a date in a system's own format, including its time if the format has one.
 func showLocal(number float64, is1904 bool) Cell {
 	if 0 < number && number < 1 {
 		return Cell{Text: timeOf(number).Format(time.TimeOnly)}

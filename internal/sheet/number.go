@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// digits is how many digits of a number spreadsheet programs keep.
+// digits is the number of digits that spreadsheet programs keep.
 const digits = 15
 
 // general shows a number with the digits that spreadsheet programs keep, without the noise of
@@ -64,7 +64,7 @@ func (s section) showNumber(number float64, showsSign bool) string {
 	return sign + text
 }
 
-// replace returns the section's texts around a value.
+// replace returns a value with the texts of the section around it.
 func (s section) replace(value string) string {
 	out := ""
 	for _, t := range s.tokens {
@@ -77,7 +77,7 @@ func (s section) replace(value string) string {
 	return out
 }
 
-// scale finds the places for digits before and after the point, and applies commas.
+// scale finds the digit places before and after the point, and applies commas.
 func (s section) scale(size float64) (whole, decimals int, isGrouped bool, scaled float64) {
 	commas, isAfterPoint := 0, false
 	for _, t := range s.tokens {
@@ -97,7 +97,7 @@ func (s section) scale(size float64) (whole, decimals int, isGrouped bool, scale
 	return whole, decimals, isGrouped, size / math.Pow(1000, float64(commas))
 }
 
-// showDecimal fills the places for digits from the point outwards.
+// showDecimal fills the digit places from the point outwards.
 func (s section) showDecimal(size float64) (text string, hasDigit bool) {
 	whole, decimals, isGrouped, size := s.scale(size)
 	integer, fraction, _ := strings.Cut(roundTo(size, decimals), ".")

@@ -124,7 +124,7 @@ type relation struct {
 	Mode   string `xml:"TargetMode,attr"`
 }
 
-// kind is the end of the type. Its beginning differs between the variants of the format.
+// kind returns the end of the type. Its beginning differs between the variants of the format.
 func (r relation) kind() string { return path.Base(r.Type) }
 
 // relations returns the relations of a part. Targets within the file are names of parts.

@@ -1,5 +1,5 @@
-// Package sheet reads the tables of .xlsx workbooks and of delimited text: what a person sees who
-// opens the file in a spreadsheet program. A cell whose meaning is lost or in doubt says so.
+// Package sheet reads the tables of .xlsx workbooks and of delimited text, as a spreadsheet program shows them. A
+// cell whose meaning is lost or ambiguous has a Doubt.
 package sheet
 
 import (
@@ -20,8 +20,8 @@ const (
 	maxRowNumber    = 1 << 20    // rows of a worksheet
 	maxColumns      = 1 << 14    // columns of a worksheet
 	maxAreas        = 100_000    // merged areas, and links, of a worksheet
-	maxText         = "32 KiB"   // as messages state the limit of a cell
-	unpackedLimit   = "128 MiB"  // as messages state maxUncompressed
+	maxText         = "32 KiB"   // the limit of a cell in messages
+	unpackedLimit   = "128 MiB"  // maxUncompressed in messages
 )
 
 // File is a file's tables: the worksheets of a workbook, or the possible readings of a text.
@@ -54,8 +54,8 @@ type Row struct {
 type Cell struct {
 	Column int // counted from 0
 	Text   string
-	Doubt  string // a sentence about why Text is not what the cell means; "" if it is
-	Note   string // a sentence about what Text leaves out
+	Doubt  string // a sentence about why Text may differ from the meaning of the cell; "" if it does not
+	Note   string // a sentence about content that Text omits
 	Hidden bool   // the column is hidden
 }
 
@@ -98,7 +98,7 @@ func ColumnName(column int) string {
 	return name
 }
 
-// Layout is what a worksheet says about its cells after the last row.
+// Layout holds properties of cells that are known only after the last row of a worksheet.
 type Layout struct {
 	links  map[position]link
 	ranges []linkedArea

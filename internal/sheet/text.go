@@ -109,10 +109,10 @@ func decode(file []byte) ([]reading, error) {
 	return readings, nil
 }
 
-// minPairs is how many characters of two bytes show an encoding.
+// minPairs is the minimum number of two-byte characters that identifies an encoding.
 const minPairs = 2
 
-// pairs counts the characters of two bytes.
+// pairs counts the two-byte characters.
 func pairs(file []byte, is func(lead, trail byte) bool) (matching, all int) {
 	for i := 0; i < len(file); i++ {
 		if file[i] < 0x80 || i+1 == len(file) {
@@ -187,7 +187,7 @@ func (p *textReader) read(visit func(Row) error) error {
 	return nil
 }
 
-// field reads a field and what ends it, and reports whether it is the last one of its row.
+// field reads a field and the separator that ends it, and reports whether it is the last one of its row.
 func (p *textReader) field() (value string, isLast bool, err error) {
 	rest := p.text[p.offset:]
 	if quoted := strings.TrimLeft(rest, " "); strings.HasPrefix(quoted, `"`) {

@@ -11,7 +11,7 @@ import (
 	"unicode/utf16"
 )
 
-// workbook is what the worksheets of a file share.
+// workbook is the data that the worksheets of a file share.
 type workbook struct {
 	parts   *archive
 	is1904  bool
@@ -227,7 +227,7 @@ func readText(decoder *xml.Decoder) (text, error) {
 	return result, nil
 }
 
-// Raised and lowered digits change what a number says: 10² is not 102.
+// Superscript and subscript digits change the value of a number: 10² is not 102.
 var (
 	superscripts = strings.NewReplacer("0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴", "5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹", "+", "⁺", "-", "⁻")
 	subscripts   = strings.NewReplacer("0", "₀", "1", "₁", "2", "₂", "3", "₃", "4", "₄", "5", "₅", "6", "₆", "7", "₇", "8", "₈", "9", "₉", "+", "₊", "-", "₋")

@@ -12,7 +12,7 @@ import (
 	"parley/internal/apperr"
 )
 
-// worksheet reads a worksheet once.
+// worksheet reads a worksheet in one pass.
 type worksheet struct {
 	book    *workbook
 	decoder *xml.Decoder
@@ -102,7 +102,7 @@ func checkAreas(n, limit int) error {
 	return nil
 }
 
-// addColumns notes hidden columns.
+// addColumns records hidden columns.
 func (w *worksheet) addColumns(element xml.StartElement) error {
 	value := func(name string) string { v, _ := attribute(element, name); return v }
 	width, err := strconv.ParseFloat(value("width"), 64)
@@ -196,7 +196,7 @@ func (w *worksheet) addCell(element xml.StartElement) error {
 	return nil
 }
 
-// rawCell is a cell as the file has it.
+// rawCell is a cell as it is stored in the file.
 type rawCell struct {
 	kind                  string // the attribute t
 	style                 style

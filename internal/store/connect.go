@@ -17,8 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// CheckURL returns an error that says what is wrong with a database URL, without repeating it,
-// because it may hold a password.
+// CheckURL returns an error that explains what is wrong with a database URL. It does not repeat the URL, which may
+// contain a password.
 func CheckURL(url string) error {
 	_, err := pgxpool.ParseConfig(url)
 	if err == nil {
@@ -109,14 +109,14 @@ func checkSessions(ctx context.Context, conn *pgxpool.Conn, pool *pgxpool.Pool) 
 }
 
 const (
-	// silentHostTime is how long a host that did not answer gets less time.
+	// silentHostTime is how long a host that did not answer has a shorter timeout.
 	silentHostTime = 30 * time.Second
-	// silentHostTimeout is the time that it then gets to answer.
+	// silentHostTimeout is that shorter timeout.
 	silentHostTimeout = 500 * time.Millisecond
 )
 
-// silentHosts remembers the addresses that did not answer in time, so that of several hosts in a
-// URL one that is down does not delay every new connection by connect_timeout.
+// silentHosts remembers the addresses that did not answer in time. If a URL has several hosts, one that is down then
+// does not delay every new connection by connect_timeout.
 type silentHosts struct {
 	mu    sync.Mutex
 	since map[string]time.Time
@@ -132,8 +132,8 @@ func newSilentHosts(config *pgconn.Config) *silentHosts {
 	return nil
 }
 
-// timeout returns the time that an address gets to accept a connection, or to answer on it: usual,
-// or less if it did not answer lately.
+// timeout returns the time that an address has to accept a connection or to answer: usual, or less if it did not
+// answer lately.
 func (s *silentHosts) timeout(address string, usual time.Duration) time.Duration {
 	if s == nil {
 		return usual

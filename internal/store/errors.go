@@ -26,7 +26,7 @@ var errReadOnly = errors.New("the database is read-only")
 // maxRetries is how often a statement or transaction is retried after a lost race.
 const maxRetries = 3
 
-// constraintMessages maps the constraints that callers can violate to the sentence for the caller.
+// constraintMessages maps the constraints that callers can violate to the message for the caller.
 var constraintMessages = map[string]string{
 	"bots_pkey":                     "Another chatbot has this ID.",
 	"contacts_pkey":                 "Another contact has this ID.",

@@ -124,7 +124,7 @@ type statement struct {
 	// done is closed once err and batchSize are final.
 	done      chan struct{}
 	err       error
-	batchSize int // statements in the transaction that committed it, itself included
+	batchSize int // the number of statements in the transaction that committed it, including itself
 	// firstIsolatedRun is when the statement first ran on its own.
 	firstIsolatedRun time.Time
 	// isTaken is guarded by groupCommit.mu. It is set while the statement runs, when it can no

@@ -17,8 +17,8 @@ func IDOrNew(given uuid.UUID) uuid.UUID {
 	return given
 }
 
-// ParseID parses an ID in its canonical form of 36 characters. Anything else, the other forms that
-// uuid.Parse accepts included, is the ID of nothing: a NotFound error with the message notFound.
+// ParseID parses an ID in its canonical form of 36 characters. For anything else, including other forms that
+// uuid.Parse accepts, it returns a NotFound error with the message notFound.
 func ParseID(text, notFound string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != 36 {

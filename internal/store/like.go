@@ -7,8 +7,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// SearchText returns a text that is searched for in the form in which texts are compared, which the
-// SQL function canonical returns, without surrounding white space.
+// SearchText converts a keyword to the form in which texts are compared, which the SQL function canonical returns,
+// without surrounding white space.
 func SearchText(text string) string { return norm.NFC.String(strings.TrimSpace(text)) }
 
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)

@@ -27,9 +27,9 @@ const (
 	maxMigrationTime = 15 * time.Minute
 )
 
-// migrate applies the pending migrations and returns the version of the newest one. Other programs
-// may use the database meanwhile: they are delayed by at most migrationLockTimeout plus the time
-// that a migration holds its locks. Programs that migrate at the same time take turns.
+// migrate applies the pending migrations and returns the version of the newest one. Other programs may use the
+// database meanwhile. They are delayed by at most migrationLockTimeout plus the time for which a migration holds its
+// locks. Programs that migrate at the same time take turns.
 func migrate(ctx context.Context, config *pgx.ConnConfig, files fs.FS, log *slog.Logger) (version int64, err error) {
 	// The timeouts of ordinary statements do not apply: a migration may take as long as the data
 	// needs.

@@ -43,11 +43,11 @@ var sessionSettings = map[string]string{
 	// A process that is paused or cut off in a transaction keeps its locks no longer than a run's
 	// lease lasts.
 	"idle_in_transaction_session_timeout": "20s",
-	// A generic plan made while a table is small would scan the whole table after it has grown. A
-	// table without a usable index is still scanned. Searches and exports rely on this setting too:
-	// without it the planner expects to find enough rows early in a scan.
+	// A generic plan that was made while a table was small would scan the whole table after it has grown. A table
+	// without a usable index is still scanned. Searches and exports rely on this setting too: without it, the planner
+	// expects to find enough rows early in a scan.
 	"enable_seqscan": "off",
-	// Both cost more to start than short queries gain.
+	// Starting parallel workers or JIT compilation costs more than short queries gain.
 	"max_parallel_workers_per_gather": "0",
 	"jit":                             "off",
 }
@@ -196,8 +196,8 @@ func (s *Store) runTx(ctx context.Context, fn func(q *gendb.Queries) error) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// A caller that leaves must not cancel a commit: PostgreSQL would stop waiting for its synchronous
-	// standby and commit without it.
+	// A client that disconnects must not cancel a commit: PostgreSQL would stop waiting for its synchronous standby
+	// and commit without it.
 	return tx.Commit(context.WithoutCancel(ctx))
 }
 

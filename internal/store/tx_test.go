@@ -45,7 +45,7 @@ func TestInTxCommitsAllOrNothing(t *testing.T) {
 	}
 	wantOrganizations(t, s, 2)
 
-	// the error of a statement is translated, and nothing is stored
+	// the error of the second statement is translated, and nothing is stored
 	err = s.InTx(t.Context(), func(q *gendb.Queries) error {
 		if _, err := q.CreateOrganization(t.Context(), uuid.New(), "Cray"); err != nil {
 			return err

@@ -46,7 +46,7 @@ func Open(ctx context.Context, version string, log *slog.Logger) (*Tracer, error
 	attributes, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "parley"), attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(), resource.WithHost(),
-		resource.WithFromEnv()) // last, so that it wins
+		resource.WithFromEnv()) // last, so that it takes precedence
 	if err != nil {
 		return nil, fmt.Errorf("configure the trace resource: %w", err)
 	}

@@ -11,17 +11,17 @@ import (
 	"parley/internal/feed"
 )
 
-// usage is what a visit takes, and when it was last active.
+// usage is the memory of a visit, and the time of its last activity.
 type usage struct {
 	bytes      int
-	isUsed     bool // it has turns
+	isUsed     bool // the visit has turns
 	lastActive time.Time
 }
 
 // enforceVisits makes room for one more visit.
 func (v *Visits) enforceVisits(ctx context.Context) {
 	if limit := v.limits.Visits; limit > 0 && v.Count() >= limit {
-		v.endIdlest(ctx, 1+limit/100, 0) // some more, so that this is rare
+		v.endIdlest(ctx, 1+limit/100, 0) // end some more, so that this is rare
 	}
 }
 
@@ -33,7 +33,7 @@ func (v *Visits) enforceBytes(ctx context.Context) {
 	}
 }
 
-// endIdlest ends visits until a number of visits and of bytes is free.
+// endIdlest ends visits until the given numbers of visits and bytes are free.
 func (v *Visits) endIdlest(ctx context.Context, visits, bytes int) {
 	for _, ended := range v.byIdleness() {
 		if visits <= 0 && bytes <= 0 {
@@ -54,7 +54,7 @@ type idleVisit struct {
 	watchers int
 }
 
-// rank orders visits by what their end would lose: nothing, a past visit, or one that somebody
+// rank orders visits by what their end would lose: nothing, messages that nobody watches, or messages that somebody
 // watches.
 func (v idleVisit) rank() int {
 	switch {
@@ -66,14 +66,14 @@ func (v idleVisit) rank() int {
 	return 0
 }
 
-// byIdleness returns all visits that this instance serves, in the order in which they are ended: by
-// rank, the idlest first.
+// byIdleness returns all visits of this instance in the order in which they are ended: by rank, and those that have
+// been idle longest first.
 func (v *Visits) byIdleness() []idleVisit {
 	usages := v.states.usages()
 	v.mu.Lock()
 	all := make([]idleVisit, 0, len(v.byID))
 	for id, served := range v.byID {
-		if used, hasState := usages[id]; hasState { // else it is just being created
+		if used, hasState := usages[id]; hasState { // otherwise it is just being created
 			all = append(all, idleVisit{usage: used, id: id, watchers: served.watchers})
 		}
 	}

@@ -23,9 +23,10 @@ type stateStore interface {
 	change(ctx context.Context, id uuid.UUID, change func(*state) error) error
 	// end ends a visit.
 	end(ctx context.Context, id uuid.UUID)
-	// expiry returns when a visit ends without activity. One that has ended is forgotten.
+	// expiry returns when a visit ends without further activity. The state of an ended visit is dropped.
 	expiry(ctx context.Context, id uuid.UUID) (end time.Time, isOver bool)
-	// usages returns what each visit takes on this instance, and bytes what all of them take.
+	// usages returns the memory and the last activity of each visit on this instance, and bytes the memory of all of
+	// them.
 	usages() map[uuid.UUID]usage
 	bytes() int
 }
@@ -176,7 +177,7 @@ func (m *memoryStates) refresh(seen state) {
 	m.set(&memoryState{state: seen, lastActive: time.Now(), isAhead: isAhead})
 }
 
-// endOf returns when a copy expires; false if there is no copy.
+// endOf returns when a copy expires, or false if there is no copy.
 func (m *memoryStates) endOf(id uuid.UUID) (time.Time, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

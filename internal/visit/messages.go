@@ -22,9 +22,9 @@ import (
 type Message struct {
 	ID       uuid.UUID // zero: generated
 	ClientID string    // the client's own ID of the message, for idempotency; may be empty
-	Hash     []byte    // of what the message says; a repeat of ClientID must have the same
+	Hash     []byte    // of the content; a repeat of ClientID must have the same
 	Content  string
-	// HasAttachments has the message refused: visitors may not send attachments.
+	// HasAttachments refuses the message: visitors may not send attachments.
 	HasAttachments bool
 }
 
@@ -77,8 +77,8 @@ func (v *Visits) Send(ctx context.Context, id uuid.UUID, message Message) (Sent,
 // errReplayed is returned for a message that the client has sent before.
 var errReplayed = errors.New("the message was sent before")
 
-// say adds a turn and publishes it. With errReplayed, it returns the turn that the client has sent
-// before. It requires the visit's lock.
+// say adds a turn and publishes it. With errReplayed, it returns the turn that the client has sent before. It
+// requires the visit's lock.
 func (v *Visits) say(ctx context.Context, served *servedVisit, added turn) (said turn, err error) {
 	err = v.states.change(ctx, served.id, func(s *state) error {
 		if earlier, isReplayed := s.sent(added.ClientID); isReplayed {
@@ -107,7 +107,7 @@ func (v *Visits) say(ctx context.Context, served *servedVisit, added turn) (said
 	return said, nil
 }
 
-// hasRoom reports whether the queue takes one more question, and every question in it is still kept.
+// hasRoom reports whether the queue accepts another question, and all questions in it are still kept.
 func (s *servedVisit) hasRoom(seen *state) bool {
 	return len(s.waiting) == 0 || len(s.waiting) <= reply.QueueLimit && s.waiting[0].Seq >= seen.Turns[0].Seq
 }
@@ -137,7 +137,7 @@ func (v *Visits) readAfter(ctx context.Context, served *servedVisit, after int64
 
 // answer answers the waiting questions of a visit in their order.
 func (v *Visits) answer(served *servedVisit) {
-	ctx := context.WithoutCancel(v.running) // what was written when the server stops is still stored
+	ctx := context.WithoutCancel(v.running) // text that was written before the server stops is still stored
 	for {
 		served.mu.Lock()
 		var seen state

@@ -55,7 +55,7 @@ func (v *Visits) notify(visit, run uuid.UUID, state int64) {
 	v.feed.Notify(feed.Notification{Kind: feed.KindVisit, Topic: visit, ID: run, Number: state})
 }
 
-// lookUpVisits reads what was said on other instances, once per visit.
+// lookUpVisits reads the turns that other instances have added, once per visit.
 func (v *Visits) lookUpVisits(ctx context.Context, notifications []feed.Notification) error {
 	replies := make(map[uuid.UUID]map[uuid.UUID]int64) // the state by run, by visit
 	for _, n := range notifications {

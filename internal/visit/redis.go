@@ -56,8 +56,8 @@ func (r *redisStates) read(ctx context.Context, id uuid.UUID, isActive bool) (st
 	return seen, err
 }
 
-// newest returns the state in Redis, or the copy if that went on while Redis was away or Redis has
-// lost the visit.
+// newest returns the state in Redis. It returns the copy instead if the visit continued there during an outage of
+// Redis, or Redis has lost the visit.
 func (r *redisStates) newest(id uuid.UUID, value []byte) (state, error) {
 	kept, isAhead, err := r.copies.copyOf(id)
 	if value == nil {
@@ -130,7 +130,7 @@ func (r *redisStates) restore(ctx context.Context) {
 			return json.Marshal(seen)
 		})
 		if errors.Is(err, realtime.ErrUnavailable) {
-			return // restore runs again when it is back
+			return // restore runs again when Redis is available
 		}
 		if kept.isAhead {
 			r.feed.Notify(feed.Notification{Kind: feed.KindMessage, Topic: kept.ID, Number: kept.LastSeq})

@@ -35,7 +35,7 @@ type turn struct {
 	Suggestions json.RawMessage `json:"suggestions,omitempty"`
 	RunID       *uuid.UUID      `json:"run_id,omitempty"`
 	ClientID    string          `json:"client_id,omitempty"`
-	Hash        []byte          `json:"hash,omitempty"` // of what a client's message says; nil if an older version stored it
+	Hash        []byte          `json:"hash,omitempty"` // of the content of a client's message; nil if an older version stored it
 	CreatedAt   time.Time       `json:"created_at"`
 }
 
@@ -54,7 +54,7 @@ func (t turn) message(visit uuid.UUID) *db.Message {
 	}
 }
 
-// bytes estimates the memory that a visit takes.
+// bytes estimates the memory of a visit.
 func (s *state) bytes() int {
 	bytes := visitBytes
 	for _, t := range s.Turns {
@@ -63,7 +63,7 @@ func (s *state) bytes() int {
 	return bytes
 }
 
-// visitBytes and turnBytes estimate what a visit and a turn take beside their texts.
+// visitBytes and turnBytes estimate the memory of a visit and of a turn in addition to their texts.
 const (
 	visitBytes = 2 << 10
 	turnBytes  = 512
@@ -104,7 +104,7 @@ func (s *state) sent(clientID string) (turn, bool) {
 	return s.Turns[i], true
 }
 
-// repeats reports whether another turn says the same.
+// repeats reports whether another turn has the same content.
 func (t turn) repeats(other turn) bool {
 	if t.Hash == nil {
 		return t.Content == other.Content
@@ -112,7 +112,7 @@ func (t turn) repeats(other turn) bool {
 	return bytes.Equal(t.Hash, other.Hash)
 }
 
-// question returns what the bot is asked by a turn, with the turns before it.
+// question returns the question of a turn for the bot, with the turns before it.
 func (s *state) question(owner db.Bot, asked turn) bot.Question {
 	question := bot.Question{Bot: owner, Text: asked.Content}
 	for _, t := range s.Turns {

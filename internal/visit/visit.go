@@ -1,9 +1,8 @@
-// Package visit serves anonymous visits: conversations of visitors without an API key, with the
-// default bot of the first organization.
+// Package visit serves anonymous visits: conversations of visitors without an API key, with the default bot of the
+// first organization.
 //
-// Nothing of a visit is in the database. Its messages are kept in memory, or in Redis for all
-// instances, bounded in number, until nothing was said for the TTL. Events and frames are those of
-// conversations.
+// Visits are not stored in the database. Their messages are kept in memory, or in Redis for all instances, bounded in
+// number, until the visit has been inactive for the TTL. Events and frames are those of conversations.
 package visit
 
 import (
@@ -32,8 +31,7 @@ import (
 const (
 	// sweepInterval is how often idle visits are ended.
 	sweepInterval = 2 * time.Second
-	// expiryWarning is how long before its end the watchers of a visit are warned, at most half of
-	// its TTL.
+	// expiryWarning is how long before the end of a visit its watchers are warned, at most half of its TTL.
 	expiryWarning = time.Minute
 )
 
@@ -53,7 +51,7 @@ type Visits struct {
 	maxLength int
 	states    stateStore
 	lookup    *feed.Lookup
-	// slots bounds the replies that are written at once; answering waits for them.
+	// slots bounds the concurrent replies; answering waits for them.
 	slots     chan struct{}
 	answering sync.WaitGroup
 
@@ -81,7 +79,7 @@ type servedVisit struct {
 	isAnswering bool
 
 	remote atomic.Pointer[reply.Reply] // the latest reply of another instance
-	warned time.Time                   // the end that watchers were warned of; the sweeper's
+	warned time.Time                   // the expiry that watchers were warned of; used by the sweeper only
 }
 
 // Config is what Visits needs.
@@ -92,21 +90,21 @@ type Config struct {
 	Log   *slog.Logger
 	Redis *realtime.Redis // nil without Redis
 	TTL   time.Duration   // how long a visit lives without activity
-	// MaxReplies bounds the replies that are written at once. 0 means no bound.
+	// MaxReplies bounds the concurrent replies. 0 means no bound.
 	MaxReplies int
 	MaxContent int // bounds the characters of a message; 0: 4,000
 	Limits     Limits
 }
 
-// Limits bound what the visits of an instance hold in memory. 0 means no bound. Beyond a bound, the
-// idlest visits end.
+// Limits bound the visits of an instance. 0 means no bound. Beyond a bound, the visits that have been idle longest
+// end.
 type Limits struct {
 	Visits     int
 	VisitBytes int // of one visit, which then loses its oldest messages
 	Bytes      int // of all visits
 }
 
-// DefaultMaxContent is how many characters a message of a visitor may have by default.
+// DefaultMaxContent is the default maximum length of a visitor's message in characters.
 const DefaultMaxContent = 4_000
 
 // New returns Visits. Call Start before it is used, and Close at the end.

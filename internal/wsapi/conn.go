@@ -55,8 +55,8 @@ func newTimeoutConn(conn net.Conn, pool *workerPool) *timeoutConn {
 	return c
 }
 
-// Write writes all of data, unless it times out and the enlarged buffer is full too. What the kernel
-// accepts at once is written directly. Only the rest is written outside the worker pool.
+// Write writes all of data, unless it times out and the enlarged buffer is full too. The part that the kernel accepts
+// immediately is written directly. Only the rest is written outside the worker pool.
 func (c *timeoutConn) Write(data []byte) (written int, err error) {
 	if c.raw != nil {
 		c.pending, c.accepted = data, 0

@@ -29,7 +29,7 @@ func TestWatchersSeeAllMessagesInStoredOrder(t *testing.T) {
 	for i, ws := range sockets {
 		watchers.Go(func() {
 			var err error
-			// The content of an own message is its client_message_id.
+			// This client's messages have their content as client_message_id.
 			if received[i], err = ws.readMessages(last, func(id string) string { return id }); err != nil {
 				t.Errorf("socket %d: %v", i, err)
 			}

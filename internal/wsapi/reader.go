@@ -43,8 +43,8 @@ type frameResult struct {
 
 func (r frameResult) isEmpty() bool { return r.err == nil && r.replayed == nil }
 
-// readFrames handles frames until the connection fails or is closed, and returns why. A message is
-// stored before the next frame is read, so the messages of a client keep their order.
+// readFrames handles frames until the connection fails or is closed, and returns the reason. A message is stored
+// before the next frame is read, so the messages of a client keep their order.
 func (s *socket) readFrames(ctx context.Context) error {
 	for {
 		read, err := s.readFrame(ctx)
@@ -103,7 +103,7 @@ func (s *socket) handleFrame(ctx context.Context, read rawFrame) frameResult {
 			Hash:           hashFrame(frame),
 		}
 	}
-	s.addUnacknowledged(message.ID, clientID) // before sending: the writer may see the event at once
+	s.addUnacknowledged(message.ID, clientID) // before sending, because the writer may see the event immediately
 	sent, err := s.send(ctx, message)
 	switch {
 	case err != nil:
@@ -116,7 +116,7 @@ func (s *socket) handleFrame(ctx context.Context, read rawFrame) frameResult {
 	return frameResult{}
 }
 
-// hashFrame returns a hash of what the message of a frame says. Equal JSON values have the same hash.
+// hashFrame returns a hash of the content of a frame's message. Equal JSON values have the same hash.
 func hashFrame(frame openapi.ClientMessageFrame) []byte {
 	var said struct {
 		Content     string
@@ -154,7 +154,7 @@ func (s *socket) send(ctx context.Context, message chat.NewMessage) (chat.Sent, 
 	return sent, err
 }
 
-// checkRateLimit counts a message for whom the API counts it, or for the IP address of a visitor.
+// checkRateLimit counts a message in the same way as the API, or by the IP address of a visitor.
 func (s *socket) checkRateLimit(ctx context.Context) error {
 	caller := ratelimit.Caller{Limits: ratelimit.Limits{Messages: s.caller.RateLimits.Messages}}
 	if caller.ID, caller.Within = s.caller.RateHolder(); s.caller.IsAnonymous() {
@@ -204,8 +204,8 @@ func (s *socket) parseFrame(kind websocket.MessageType, data []byte) (openapi.Cl
 	return frame, nil
 }
 
-// decodeError converts an error of decoding a frame. It names the field if the message is invalid, and
-// otherwise says what a frame must be.
+// decodeError converts an error of decoding a frame. It names the field if the message is invalid, and otherwise
+// describes the required form of a frame.
 func decodeError(err error) error {
 	if typeErr, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && typeErr.Field != "" && typeErr.Field != "type" && typeErr.Field != "session_id" {
 		return apperr.Field(apperr.InvalidMessage, "/"+strings.ReplaceAll(typeErr.Field, ".", "/"), "has the wrong type")

@@ -173,12 +173,12 @@ func (s *socket) touch() {
 	}
 }
 
-// close writes the last frame, closes the connection, and waits up to five seconds for the client's
-// close frame. Nothing is written afterwards.
+// close writes the last frame, closes the connection, and waits up to five seconds for the client's close frame.
+// Nothing is written afterwards.
 func (s *socket) close(ctx context.Context, reason error) {
 	closure := closureOf(reason)
 	if frame := closure.lastFrame(s); frame != nil {
-		_ = s.write(ctx, frame) // fails if the client has left
+		_ = s.write(ctx, frame) // fails if the client has disconnected
 	}
 	s.server.closed[closure.label].Add(1)
 	s.server.Log.Debug("close socket", "session_id", s.watch.SessionID, "code", closure.code, "err", reason)

@@ -85,7 +85,7 @@ func (s *socket) writeConnected(ctx context.Context) error {
 	if err := s.write(ctx, connectedFrame(s)); err != nil {
 		return err
 	}
-	s.watch.Bot = db.Bot{} // not needed anymore, and it may be large
+	s.watch.Bot = db.Bot{} // no longer needed, and possibly large
 	if s.cursor > s.watch.LastSeq {
 		ahead := apperr.New(apperr.InvalidRequest, "The value of after must not exceed the newest seq, which is used instead.")
 		s.cursor = s.watch.LastSeq

@@ -1,12 +1,12 @@
-// Notices writes THIRD_PARTY_NOTICES: the license texts of everything in the released binaries
-// that others wrote. These are the Go modules that are linked into cmd/server on any released
-// platform, the Go standard library, and the assets and data that the binaries embed.
+// Notices writes THIRD_PARTY_NOTICES: the license texts of all third-party software in the released binaries. These
+// are the Go modules that are linked into cmd/server on any released platform, the Go standard library, and the
+// assets and data that the binaries embed.
 //
-// It fails if a component has no license, or one that is not in the allow list. With -check it
-// fails, and writes nothing, if the file is out of date.
+// It fails if a component has no license, or one that is not in the allow list. With -check it fails, and writes
+// nothing, if the file is out of date.
 //
-// The texts of modules come from the module cache. Other texts are committed below texts/. The
-// output depends only on go.mod and these texts, not on the machine.
+// The texts of modules come from the module cache. Other texts are committed below texts/. The output depends only on
+// go.mod and these texts, not on the machine.
 package main
 
 import (
@@ -32,14 +32,13 @@ const (
 	textsDir   = "tools/notices/texts"
 )
 
-// platforms are those that binaries are released for.
+// platforms are the platforms of released binaries.
 var platforms = []struct{ system, architecture string }{
 	{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"}, {"windows", "amd64"}, {"windows", "arm64"},
 }
 
-// allowed are the SPDX identifiers of the licenses that components may have. All of them are
-// permissive and ask only for their text and notices, which this file gives. Copyleft licenses are
-// not allowed, MPL-2.0 included: no component needs it.
+// allowed are the SPDX identifiers of the allowed licenses. All of them are permissive and require only their text
+// and notices, which this file contains. Copyleft licenses are not allowed, including MPL-2.0: no component needs it.
 var allowed = []string{"MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC", "Unicode-3.0", "Zlib"}
 
 // embedded are components that are not Go modules.
@@ -92,7 +91,7 @@ func run(root string, isCheck bool) error {
 	return nil
 }
 
-// component is something in the binaries that others wrote.
+// component is third-party software in the binaries.
 type component struct {
 	name     string
 	version  string
@@ -143,7 +142,7 @@ func addModules(found map[string]component, output []byte) error {
 		if _, ok := found[p.Module.Path]; !ok {
 			found[p.Module.Path] = component{name: p.Module.Path, version: p.Module.Version, texts: map[string]string{}}
 		}
-		// A directory may have a license of its own, which then applies to the packages below it.
+		// A directory may have its own license, which then applies to the packages below it.
 		for dir := p.Dir; ; dir = filepath.Dir(dir) {
 			if err := addTexts(found[p.Module.Path].texts, p.Module.Dir, dir); err != nil {
 				return err
@@ -158,7 +157,7 @@ func addModules(found map[string]component, output []byte) error {
 // licenseFile matches the names of files with licenses and notices.
 var licenseFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|copyright|notice|patents)([.-](txt|md))?$|\.licen[cs]e\.txt$`)
 
-// noticeFile matches the names of those that add to a license and grant none by themselves.
+// noticeFile matches the names of files that add notices to a license but do not grant one.
 var noticeFile = regexp.MustCompile(`(?i)^(copyright|notice|patents)\b|\.js\.licen[cs]e\.txt$`)
 
 func addTexts(texts map[string]string, root, dir string) error {
@@ -235,7 +234,7 @@ var markers = []struct{ license, phrase string }{
 	{"SSPL-1.0", "server side public license"},
 }
 
-// endorsement is the third clause that BSD-2-Clause lacks.
+// endorsement is the third clause, which BSD-2-Clause lacks.
 var endorsement = regexp.MustCompile(`neither the names? of|may not be used to endorse or promote`)
 
 // licensesIn returns the licenses that a text grants.
@@ -254,8 +253,8 @@ func licensesIn(text string) []string {
 	return found
 }
 
-// classify sets the component's licenses. Each license file must have known ones, all allowed, and
-// one file must lie at the root.
+// classify sets the component's licenses. Each license file must contain known licenses, all of them allowed, and one
+// file must be in the root.
 func (c *component) classify() error {
 	hasRoot := false
 	for _, name := range slices.Sorted(maps.Keys(c.texts)) {

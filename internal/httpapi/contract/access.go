@@ -19,9 +19,8 @@ import (
 // client address, which slows down attempts to guess keys.
 const refusals = "refusals"
 
-// authenticate returns the principal of a request and checks that it may use the operation. The
-// principal is the zero value where the operation takes no credentials, or where they are optional
-// and absent.
+// authenticate returns the principal of a request and checks that it may use the operation. The principal is the zero
+// value if the operation accepts no credentials, or if they are optional and absent.
 func (c *Contract) authenticate(ec echo.Context, op *operation) (auth.Principal, error) {
 	r := ec.Request()
 	header, ticket := credentials(r), ""

@@ -60,8 +60,8 @@ func levelOf(r *http.Request, failed failure) slog.Level {
 // isProbe reports whether a request is a health check.
 func isProbe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" }
 
-// appendCaller appends who sent a request: the caller's own request ID, the key and its organization
-// or the prefix of a refused key, and the user agent.
+// appendCaller appends attributes of the caller: the caller's own request ID, the key and its organization or the
+// prefix of a refused key, and the user agent.
 func appendCaller(attributes []slog.Attr, ec echo.Context) []slog.Attr {
 	if id := callerRequestID(ec); id != "" {
 		attributes = append(attributes, slog.String("caller_request_id", id))

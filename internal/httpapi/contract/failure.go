@@ -25,10 +25,10 @@ const (
 
 func noSuchMethod(r *http.Request) string { return "This path does not support " + methodOf(r) + "." }
 
-// failures answers requests that failed. It is the only place that does, for every route.
+// failures writes the responses to failed requests of every route.
 type failures struct {
 	openAIError      func(*apperr.Error) any
-	openAIOperations []string // that exist, for hints
+	openAIOperations []string // the existing paths, for hints
 }
 
 // failure is the error of a request, for its log line.
@@ -119,7 +119,7 @@ func (f failures) write(ec echo.Context, appErr *apperr.Error) {
 		header.Set("Retry-After", strconv.Itoa(*problem.RetryAfter))
 	}
 	if appErr.Kind == apperr.UpstreamFailed || appErr.Kind == apperr.Timeout {
-		header.Set("X-Should-Retry", "false") // the model server was asked again where that can help
+		header.Set("X-Should-Retry", "false") // the request to the model server was already retried
 	}
 	var body any = problem
 	header.Set("Content-Type", "application/problem+json")

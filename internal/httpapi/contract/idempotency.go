@@ -31,7 +31,7 @@ func idempotencyKey(ctx context.Context, key *string, hash []byte) *store.Idempo
 	principal, request := auth.PrincipalOf(ctx), RequestOf(ctx)
 	scope := request.scope
 	if principal.IsBound() {
-		// Browsers that share a user must not replay each other's responses.
+		// Browsers that share a user must not receive each other's responses.
 		scope += " within " + principal.Bounds.String()
 	}
 	return &store.IdempotencyKey{

@@ -40,7 +40,7 @@ type observer struct {
 	traces   *trace.Tracer     // may be nil
 }
 
-// observe assigns the request ID, turns panics into errors, has errors answered, and records the
+// observe assigns the request ID, turns panics into errors, passes errors to the error handler, and records the
 // request in metrics, trace and log.
 func (o observer) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
@@ -96,8 +96,8 @@ func (o observer) startSpan(ec echo.Context) trace.Span {
 	return span
 }
 
-// describe adds the operation and the outcome to a span. It omits path and query, which hold
-// what the caller wrote.
+// describe adds the operation and the outcome to a span. It omits the path and the query, which contain data of the
+// caller.
 func describe(span trace.Span, ec echo.Context, op *operation, isAborted bool) {
 	if op != nil {
 		span.SetName(op.route.Method + " " + op.route.Path)

@@ -23,8 +23,8 @@ func openAIAlias(path string) string {
 	return ""
 }
 
-// isOpenAIPath reports whether a path is of the OpenAI-compatible API, or what an SDK requests whose
-// base URL lacks /v1. Errors there have OpenAI's format.
+// isOpenAIPath reports whether a path belongs to the OpenAI-compatible API, or is one that an SDK requests whose base
+// URL lacks /v1. Errors there have OpenAI's format.
 func isOpenAIPath(path string) bool {
 	return path == openAIPrefix || strings.HasPrefix(path, openAIPrefix+"/") || lacksPrefix(path) || openAIAlias(path) != ""
 }
@@ -33,7 +33,7 @@ func lacksPrefix(path string) bool {
 	return slices.ContainsFunc(openAIResources, func(resource string) bool { return path == resource || strings.HasPrefix(path, resource+"/") })
 }
 
-// noSuchOpenAIPath says what an SDK has requested, and what it can request instead.
+// noSuchOpenAIPath returns a message that names the requested path and suggests an existing one.
 func (f failures) noSuchOpenAIPath(r *http.Request) string {
 	path := r.URL.EscapedPath()
 	path = strings.ToValidUTF8(path[:min(len(path), maxLogged)], "")

@@ -12,7 +12,7 @@ import (
 	"parley/internal/shape"
 )
 
-// operation is what the document says about an operation, read once.
+// operation is an operation of the document, with its extensions decoded.
 type operation struct {
 	id            string
 	route         *routers.Route
@@ -72,7 +72,7 @@ func newOperation(document *openapi3.T, method, path string, item *openapi3.Path
 	return o, nil
 }
 
-// readExtension decodes an x- field of an operation. Without the field, into stays as it is.
+// readExtension decodes an x- field of an operation. If the field is missing, into is unchanged.
 func readExtension(op *openapi3.Operation, name string, into any) error {
 	raw, err := json.Marshal(op.Extensions[name])
 	if err != nil {

@@ -158,9 +158,8 @@ func isInPath(resource, path string) bool {
 	return false
 }
 
-// checkUnknown refuses an undeclared parameter that would change the result if it was declared: one
-// that differs from a declared one in its spelling only, a filter, or the page of a list that is
-// paged by cursors.
+// checkUnknown refuses an undeclared parameter that the caller probably expects to have an effect: one that differs
+// from a declared one only in its spelling, a filter, or the page number of a list that is paged by cursors.
 func (q query) checkUnknown(name string, values []string) error {
 	root := stem(name)
 	if declared, ok := q.stems[root]; ok {
@@ -175,8 +174,8 @@ func (q query) checkUnknown(name string, values []string) error {
 	return nil
 }
 
-// stem returns what the spellings of a parameter have in common: conversation for conversationIds,
-// Conversation[] and conversation__in.
+// stem returns the common part of the spellings of a parameter: conversation for conversationIds, Conversation[] and
+// conversation__in.
 func stem(name string) string {
 	letters := strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {

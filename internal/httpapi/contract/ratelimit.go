@@ -12,9 +12,9 @@ import (
 	"parley/internal/ratelimit"
 )
 
-// limitRate enforces the rate limit of an operation for the user of a principal, and sets the
-// RateLimit headers. count is Limiter.Take, or Limiter.Peek where the request does not count.
-// Echo's error handler adds Retry-After to a refusal.
+// limitRate enforces the rate limit of an operation for the user of a principal, and sets the RateLimit headers.
+// count is Limiter.Take, or Limiter.Peek for a request that does not count. Echo's error handler adds Retry-After to
+// a refusal.
 func limitRate(ec echo.Context, op *operation, principal auth.Principal,
 	count func(ctx context.Context, class string, caller ratelimit.Caller) (ratelimit.State, error),
 ) error {
@@ -33,7 +33,7 @@ func limitRate(ec echo.Context, op *operation, principal auth.Principal,
 // Seconds rounds up, so that a retry after that many whole seconds is not too early.
 func Seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
-// RateCaller returns whom the requests of a principal are counted for.
+// RateCaller returns who the requests of a principal are counted for.
 func RateCaller(principal auth.Principal) ratelimit.Caller {
 	limits := principal.RateLimits
 	caller := ratelimit.Caller{Limits: ratelimit.Limits{Messages: limits.Messages, History: limits.History, List: limits.List}}

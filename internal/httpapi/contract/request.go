@@ -18,7 +18,7 @@ import (
 	"parley/internal/jsontext"
 )
 
-// Request is what handlers need to know about a request beyond its typed form.
+// Request contains the data about a request that handlers need beyond its typed form.
 type Request struct {
 	ID     string      // the request ID, as in the response
 	URL    *url.URL    // absolute, with the host that the caller used
@@ -77,7 +77,7 @@ const (
 	uploadTooLarge = "The upload can be at most 32 MiB."
 )
 
-// body is what readBody has read.
+// body is the result of readBody.
 type body struct {
 	sent      []byte // JSON as it was sent, in a form that PostgreSQL can store; nil for other bodies
 	json      []byte // as the handler decodes it; nil for other bodies
@@ -87,9 +87,8 @@ type body struct {
 
 var emptyHash = sha256.Sum256(nil)
 
-// readBody reads a JSON body and makes it the body of the request again, in the form that
-// PostgreSQL can store and with the declared names of its fields. Of an upload it checks the headers
-// and bounds the length; the handler reads it as it arrives.
+// readBody reads a JSON body, and replaces it by a form that PostgreSQL can store and that has the declared names of
+// its fields. Of an upload it checks the headers and bounds the length; the handler reads it as it arrives.
 func (op *operation) readBody(ec echo.Context) (body, error) {
 	r := ec.Request()
 	switch {

@@ -25,8 +25,8 @@ func readUnsupported(schema *openapi3.Schema) map[string]string {
 	return unsupported
 }
 
-// checkUnsupported refuses a body that sets such a field: the caller would rely on something that
-// never happens. Values that ask for nothing are accepted.
+// checkUnsupported refuses a body that sets such a field, because the caller would rely on an effect that does not
+// happen. Values without an effect are accepted.
 func (op *operation) checkUnsupported(body []byte) error {
 	if len(op.unsupported) == 0 {
 		return nil

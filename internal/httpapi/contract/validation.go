@@ -24,10 +24,10 @@ const (
 	// ContentTooLarge is the message of the error for longer content.
 	ContentTooLarge = "A message can have at most 100,000 characters."
 
-	// maxViolations is the number of violations that are reported.
+	// maxViolations is the maximum number of violations that are reported.
 	maxViolations = 100
-	// maxFullyValidated is the number of values in a body, by its commas, up to which all violations
-	// are reported. Of bodies with more values, which could have tens of thousands, only the first is.
+	// maxFullyValidated is the number of values in a body, estimated by its commas, up to which all violations are
+	// reported. Larger bodies could have tens of thousands of violations, so only their first one is reported.
 	maxFullyValidated = 4000
 )
 
@@ -177,7 +177,7 @@ func parameterDetail(err error, parameter *openapi3.Parameter) string {
 	return "is not valid"
 }
 
-// schemaDetail describes what a value should have been.
+// schemaDetail describes the values that a schema accepts.
 func schemaDetail(e *openapi3.SchemaError) string {
 	switch e.SchemaField {
 	case "required":

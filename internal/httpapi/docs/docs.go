@@ -18,7 +18,7 @@ import (
 	"parley/internal/clientaddr"
 )
 
-// files are our files of the reference page, a few lines around the Swagger UI of swgui.
+// files are the project's own files of the reference page, a few lines around the Swagger UI of swgui.
 //
 //go:embed index.html page.css page.js
 var files embed.FS
@@ -56,14 +56,14 @@ func Page() echo.HandlerFunc {
 	}
 }
 
-// contractDocument is the OpenAPI document in one of its forms, cut where the URL of the server is.
+// contractDocument is the OpenAPI document in one of its forms, split at the URL of the server.
 type contractDocument struct {
 	mediaType     string
 	before, after []byte
 }
 
-// Contract serves the OpenAPI document in one of its forms. It cuts the document after key, which
-// precedes the URL of the only server, "/".
+// Contract serves the OpenAPI document in one of its forms. It splits the document after key, which precedes the URL
+// of the only server, "/".
 func Contract(mediaType string, content []byte, key string) echo.HandlerFunc {
 	before, after, found := bytes.Cut(content, []byte(key+"/"))
 	if !found {
@@ -72,16 +72,16 @@ func Contract(mediaType string, content []byte, key string) echo.HandlerFunc {
 	return contractDocument{mediaType: mediaType, before: slices.Concat(before, []byte(key)), after: after}.answer
 }
 
-// answer sends the document with the URL by which the server was reached, so that a client that is
-// generated from it, or a tool that imports it, knows where to send requests.
+// answer sends the document with the URL under which the client reached the server. A client that is generated from
+// the document, or a tool that imports it, then sends requests to the right place.
 func (d contractDocument) answer(ec echo.Context) error {
 	return newDocument(d.mediaType, slices.Concat(d.before, []byte(serverURL(ec.Request())), d.after)).answer(ec)
 }
 
-// plainHost matches what a server's host can be: a name or an address, with or without a port.
+// plainHost matches a valid host of a server: a name or an address, with or without a port.
 var plainHost = regexp.MustCompile(`^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
 
-// serverURL returns the URL by which a request reached the server, or "/" if its host is not one.
+// serverURL returns the URL under which a request reached the server, or "/" if the host is malformed.
 func serverURL(r *http.Request) string {
 	if !plainHost.MatchString(r.Host) {
 		return "/"

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// WriteTimeout is how long a write may take before the client is disconnected.
+	// WriteTimeout is the maximum duration of a write. After it, the client is disconnected.
 	WriteTimeout = 30 * time.Second
 	// deadlineSlack is the age at which the write deadline is renewed.
 	deadlineSlack = 5 * time.Second
@@ -44,8 +44,7 @@ func (e *Writer) Write(before string, event any) error {
 	return e.Print([]byte(before + "data: " + string(jsontext.EscapeNextLine(data)) + "\n\n"))
 }
 
-// Frame is the JSON around the text in events that differ in nothing else. It is encoded once for
-// all deltas of a stream.
+// Frame is the constant JSON around the text of an event. It is encoded once for all deltas of a stream.
 type Frame struct{ before, after []byte }
 
 // NewFrame returns the frame of an event, whose content must be the empty string.

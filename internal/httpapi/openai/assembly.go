@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// assembly is a response that is put together from its chunks. It knows no fields of messages, so
-// that future ones are kept: strings are concatenated, lists of indexed items merged by index.
+// assembly is a response that is assembled from its chunks. It does not depend on the fields of messages, so that
+// unknown ones are kept: strings are concatenated, and lists of indexed items are merged by index.
 type assembly struct {
 	fields  map[string]any
 	choices any
@@ -43,7 +43,7 @@ func (a *assembly) add(chunk json.RawMessage) error {
 	return nil
 }
 
-// merged returns a value with what follows it.
+// merged returns a value combined with its continuation.
 func merged(value, next any) any {
 	switch next := next.(type) {
 	case nil:
@@ -75,7 +75,7 @@ func merged(value, next any) any {
 	return next
 }
 
-// mergedItem returns a list with an item that continues the item of the same index, or follows all.
+// mergedItem returns a list with an item added. The item continues the one with the same index, or is appended.
 func mergedItem(list []any, item any) []any {
 	indexOf := func(item any) any {
 		object, _ := item.(map[string]any)
@@ -119,7 +119,7 @@ func (a *assembly) document(c completion) map[string]any {
 	return document
 }
 
-// completeMessage adds what a message has and deltas may lack, and removes what only deltas have.
+// completeMessage adds fields that a message has and deltas may lack, and removes those that only deltas have.
 func completeMessage(message map[string]any) map[string]any {
 	message["role"] = "assistant"
 	calls, _ := message["tool_calls"].([]any)

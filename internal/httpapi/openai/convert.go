@@ -43,7 +43,7 @@ func (c completion) toAPIChunk() openapi.ChatCompletionChunk {
 	}
 }
 
-// toAPIFinishReason returns why a reply ended that did not fail. OpenAI's API has no reason for a
+// toAPIFinishReason returns the finish reason of a reply that did not fail. OpenAI's API has no reason for a
 // cancelled reply.
 func toAPIFinishReason(outcome *reply.Outcome) string {
 	if outcome.FinishReason == "cancelled" {

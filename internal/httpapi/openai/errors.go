@@ -54,7 +54,7 @@ func errorType(kind apperr.Kind) openapi.OpenAIErrorDetailType {
 
 var arrayIndex = regexp.MustCompile(`/(\d+)`)
 
-// paramOf names a place as OpenAI does: messages[0].content for /messages/0/content.
+// paramOf converts a pointer to OpenAI's notation: messages[0].content for /messages/0/content.
 func paramOf(violation apperr.Violation) string {
 	if violation.Parameter != "" {
 		return violation.Parameter

@@ -32,7 +32,7 @@ type Handlers struct {
 	ReplyTimeout time.Duration
 }
 
-// completion is what is known about a completion before its reply.
+// completion is the data of a completion that is known before its reply.
 type completion struct {
 	id      string
 	reply   *reply.Reply // nil for a request that is passed on
@@ -80,7 +80,7 @@ func (h Handlers) complete(ctx context.Context, model db.Bot, request openapi.Cr
 	if err := checkAsk(ctx, model); err != nil {
 		return nil, err
 	}
-	// The request's context cancels the reply if the client disconnects.
+	// The context of the request cancels the reply if the client disconnects.
 	reply, err := h.Runs.CompleteStateless(ctx, auth.PrincipalOf(ctx).KeyID, parsed.question(model))
 	if err != nil {
 		return nil, err
@@ -157,13 +157,13 @@ func (h Handlers) GetModel(ctx context.Context, request openapi.GetModelRequestO
 	return openapi.GetModel200JSONResponse(toAPIModel(auth.PrincipalOf(ctx), model.Slug, model.CreatedAt)), nil
 }
 
-// model returns the chatbot that a request names, or a NotFound error with the place of the name.
+// model returns the chatbot that a request names, or a NotFound error with a pointer to the name.
 func (h Handlers) model(ctx context.Context, ref string, place apperr.Violation) (db.Bot, error) {
 	model, err := h.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, ref)
 	return model, locate(apperr.Rephrase(err, apperr.NotFound, "There is no such model."), place)
 }
 
-// locate adds to a NotFound error where the request names what was not found.
+// locate adds a pointer to the missing resource to a NotFound error.
 func locate(err error, place apperr.Violation) error {
 	if appErr, ok := errors.AsType[*apperr.Error](err); ok && appErr.Kind == apperr.NotFound {
 		return &apperr.Error{Kind: appErr.Kind, Message: appErr.Message, Violations: []apperr.Violation{place}, Err: appErr.Err}

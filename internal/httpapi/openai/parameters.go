@@ -8,11 +8,11 @@ import (
 	"parley/internal/apperr"
 )
 
-// unsupportedParts are the kinds of content parts that a chatbot would miss.
+// unsupportedParts are kinds of content parts that a chatbot cannot use.
 var unsupportedParts = []string{"file", "input_audio", "input_file"}
 
-// checkParameters returns an error if the reply would be another one than the request asks for,
-// because the chatbot does not pass the request on to a model server. Hints are ignored.
+// checkParameters returns an error if a parameter asks for another reply than the chatbot can give, because it does
+// not pass the request on to a model server. Hints are ignored.
 func checkParameters(body []byte) error {
 	var request struct {
 		ToolChoice     json.RawMessage `json:"tool_choice"`
@@ -23,9 +23,9 @@ func checkParameters(body []byte) error {
 			Content json.RawMessage `json:"content"`
 		} `json:"messages"`
 	}
-	_ = json.Unmarshal(body, &request) // validation has checked what it declares; the rest is free
+	_ = json.Unmarshal(body, &request) // declared fields are validated; other fields can have any type
 	text := func(raw json.RawMessage) (text string) {
-		_ = json.Unmarshal(raw, &text) // anything else is not a name
+		_ = json.Unmarshal(raw, &text) // any other value is not a name
 		return text
 	}
 	isObject := func(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }

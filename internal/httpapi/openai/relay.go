@@ -31,7 +31,7 @@ type relayed struct {
 	outcome       *reply.Outcome
 
 	hasRole bool            // a chunk of the stream had the role
-	usage   json.RawMessage // that came together with choices
+	usage   json.RawMessage // which came together with choices
 }
 
 // relay passes a request on. The response ends when ctx is done.
@@ -56,7 +56,7 @@ func (h Handlers) relay(ctx context.Context, model db.Bot, request bot.Request, 
 	return r
 }
 
-// err returns why a response that has ended failed.
+// err returns the error of a response that has failed.
 func (r *relayed) err() error {
 	switch {
 	case r.outcome.Err != nil:
@@ -125,8 +125,7 @@ func (h Handlers) createRelayed(ctx context.Context, model db.Bot, parsed chatRe
 	return relayedStream{ctx: ctx, cancel: cancel, relayed: r, first: first}, nil
 }
 
-// relayRequest returns the fields of a request that are passed on: all that are set, except the
-// conversation.
+// relayRequest returns the fields of a request that are passed on: all except the conversation.
 func relayRequest(body []byte) (bot.Request, error) {
 	var request bot.Request
 	if err := json.Unmarshal(body, &request); err != nil {
@@ -225,8 +224,8 @@ func (s relayedStream) each(events *eventstream.Writer, write func(json.RawMessa
 	}
 }
 
-// rewrite returns a chunk with our id and model. The usage is left out unless it was asked for; a
-// chunk without anything else becomes nil.
+// rewrite returns a chunk with Parley's ID and model. The usage is removed unless the request asked for it. A chunk
+// with nothing else becomes nil.
 func (r *relayed) rewrite(chunk json.RawMessage) (map[string]json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(chunk, &fields); err != nil {
@@ -257,13 +256,12 @@ func (r *relayed) rewrite(chunk json.RawMessage) (map[string]json.RawMessage, er
 	return fields, nil
 }
 
-// usageChunk returns the last chunk, which has nothing but the usage.
+// usageChunk returns the last chunk, which contains only the usage.
 func (r *relayed) usageChunk() map[string]any {
 	return map[string]any{"id": r.id, "object": "chat.completion.chunk", "created": r.created.Unix(), "model": r.model, "choices": []any{}, "usage": r.usage}
 }
 
-// withTotal returns a usage with the sum of its tokens, which some servers leave out. It returns nil
-// without a usage.
+// withTotal returns a usage with the sum of its tokens, which some servers omit. It returns nil if there is no usage.
 func withTotal(usage json.RawMessage) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(usage, &fields) != nil || fields == nil || fields["total_tokens"] != nil {

@@ -23,7 +23,7 @@ import (
 // maxImages is how many images a question can have.
 const maxImages = 50
 
-// chatRequest is a chat completion request in the domain's terms.
+// chatRequest is a chat completion request, decoded for the domain.
 type chatRequest struct {
 	conversation  string // empty: stateless
 	metadata      json.RawMessage
@@ -110,7 +110,7 @@ func lastQuestion(messages []openapi.ChatMessage) string {
 			continue
 		}
 		content := chatContent{}
-		_ = content.read(*message.Content) // what it cannot read does not matter to the search
+		_ = content.read(*message.Content) // a message of another form is ignored in the search
 		return content.text
 	}
 	return ""

@@ -46,7 +46,7 @@ func (h Handlers) CreateResponse(ctx context.Context, request openapi.CreateResp
 	return newResponse(asked, chat["stream"] == true, model.Slug, answer), nil
 }
 
-// response is the answer to a request, made of that to the chat completion.
+// response is the response of the Responses API, built from a chat completion.
 type response struct {
 	chat        openapi.CreateChatCompletionResponseObject
 	isStreaming bool
@@ -121,7 +121,7 @@ func (r *recorder) Header() http.Header               { return r.header }
 func (r *recorder) WriteHeader(int)                   {}
 func (r *recorder) Write(written []byte) (int, error) { return r.body.Write(written) }
 
-// chatDelta is what a message, or a piece of one, says.
+// chatDelta is a message of a chat completion, or a delta of one.
 type chatDelta struct {
 	Content   *string `json:"content"`
 	Refusal   *string `json:"refusal"`
@@ -146,7 +146,7 @@ type outputItem struct {
 	text      strings.Builder // or the arguments
 }
 
-// document returns the item with what it has so far.
+// document returns the item in its current state.
 func (i *outputItem) document(status string) map[string]any {
 	if i.kind == "function_call" {
 		return map[string]any{"type": i.kind, "id": i.id, "call_id": i.callID, "name": i.name, "arguments": i.text.String(), "status": status}

@@ -9,8 +9,8 @@ import (
 	"parley/internal/apperr"
 )
 
-// responseRequest is a request of the Responses API, as far as it has another form than one of chat
-// completions. See https://platform.openai.com/docs/api-reference/responses/create.
+// responseRequest contains the fields of a request of the Responses API that differ from a chat completion request.
+// See https://platform.openai.com/docs/api-reference/responses/create.
 type responseRequest struct {
 	Input              json.RawMessage   `json:"input"`
 	Instructions       *string           `json:"instructions"`
@@ -29,14 +29,14 @@ type responseRequest struct {
 	} `json:"text"`
 }
 
-// converted are the fields of a request that have another name or form in chat completions, or none
-// there. All others are passed on.
+// converted are fields of a request that have another name or form in chat completions, or do not exist there. All
+// others are passed on unchanged.
 var converted = []string{
 	"input", "instructions", "previous_response_id", "conversation", "background", "prompt", "tools", "tool_choice", "max_output_tokens",
 	"reasoning", "text", "store", "include", "truncation", "max_tool_calls", "n",
 }
 
-// toChatRequest returns the chat completion request with the meaning of one of the Responses API.
+// toChatRequest converts a request of the Responses API to a chat completion request.
 func toChatRequest(body []byte) (map[string]any, error) {
 	var fields map[string]any
 	var request responseRequest
@@ -65,7 +65,7 @@ func toChatRequest(body []byte) (map[string]any, error) {
 	return fields, request.convertOptions(fields)
 }
 
-// checkStateless refuses what would need stored responses.
+// checkStateless refuses fields that require stored responses.
 func (r responseRequest) checkStateless() error {
 	isSet := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 	switch {
@@ -170,7 +170,7 @@ func (r responseRequest) messages() ([]any, error) {
 				return nil, err
 			}
 			messages = append(messages, map[string]any{"role": "tool", "tool_call_id": item.CallID, "content": content})
-		case "reasoning": // of an earlier response; models do not read it again
+		case "reasoning": // reasoning of an earlier response, which models do not read again
 		default:
 			return nil, unsupported(pointer, "Items of this type are not supported.")
 		}
@@ -178,7 +178,7 @@ func (r responseRequest) messages() ([]any, error) {
 	return messages, nil
 }
 
-// appendCall appends a call to the message of the assistant that has the calls before it.
+// appendCall appends a function call to the assistant's message that contains the preceding calls.
 func appendCall(messages []any, item inputItem) []any {
 	call := map[string]any{"id": item.CallID, "type": "function", "function": map[string]any{"name": item.Name, "arguments": item.Arguments}}
 	if last := len(messages) - 1; last >= 0 {

@@ -28,7 +28,7 @@ type responseEvents struct {
 	err      error
 }
 
-// Unwrap gives http.ResponseController the connection.
+// Unwrap gives http.ResponseController access to the connection.
 func (e *responseEvents) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 // WriteHeader begins the stream.
@@ -49,7 +49,7 @@ func (e *responseEvents) begin() {
 	}
 }
 
-// Write takes a piece of the stream of chunks.
+// Write accepts a part of the stream of chunks.
 func (e *responseEvents) Write(written []byte) (int, error) {
 	e.begin()
 	for rest := written; len(rest) > 0; {

@@ -33,8 +33,8 @@ func (s chatStream) VisitCreateChatCompletionResponse(w http.ResponseWriter) err
 	return eventstream.Run(s.ctx, reply, reply.Start(), events)
 }
 
-// chatEvents writes a reply as chunks. Chunks cannot be withdrawn, so the text of a restarted reply
-// must begin with what was already written, which is not written again.
+// chatEvents writes a reply as chunks. Chunks that were sent cannot be replaced. The text of a restarted reply must
+// therefore begin with the text that was already written, which is not written again.
 type chatEvents struct {
 	eventstream.Writer
 	completion    completion

@@ -38,8 +38,8 @@ func (p Page) Start() int {
 	return p.Offset()
 }
 
-// Read reads a page with a function that reads pages by number. A page by offset can lie across
-// two of those, and is empty beyond the end.
+// Read reads a page with a function that reads pages by number. A page by offset can overlap two of those, and is
+// empty beyond the end.
 func Read[Row any](p Page, read func(Page) ([]Row, int64, error)) ([]Row, int64, error) {
 	rows, count, err := read(p)
 	if p.skipped == nil {
@@ -95,7 +95,7 @@ func NewList[Row, Item any](ctx context.Context, p Page, rows []Row, count int64
 	return list, nil
 }
 
-// EndAt makes the next page begin at an offset, for a page that has fewer results than it could.
+// EndAt sets the offset at which the next page begins, for a page that has fewer results than its limit.
 func (l *List[Item]) EndAt(ctx context.Context, offset int) {
 	if int64(offset) < l.Count {
 		l.Next.Set(linkTo(ctx, "offset", strconv.Itoa(offset)))

@@ -21,7 +21,7 @@ type File struct {
 	Context   context.Context //nolint:containedctx // generated code writes the response without a context
 	MediaType string
 	Format    string // also the extension
-	// Name is the name of the file, ASCIIName its name for clients that know ASCII only.
+	// Name is the name of the file. ASCIIName is its name for clients that support only ASCII.
 	Name, ASCIIName string
 	Write           func(context.Context, io.Writer) error
 	Log             *slog.Logger
@@ -36,8 +36,8 @@ func (f File) VisitExportRecordsAsTextResponse(w http.ResponseWriter) error {
 	return f.writeTo(w)
 }
 
-// writeTo sends the headers at once and then the file. A failure in mid-file can no longer have a
-// status, so it aborts the connection: a truncated file must not pass for a complete one.
+// writeTo sends the headers immediately and then the file. An error in the middle of the file cannot change the
+// status, so it aborts the connection: a truncated file must not look complete.
 func (f File) writeTo(w http.ResponseWriter) error {
 	ctx, span := f.Traces.Start(f.Context, "export")
 	defer span.End()

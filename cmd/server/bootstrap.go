@@ -200,7 +200,7 @@ func (k adminKey) check(ctx context.Context, authenticator *auth.Auth, log *slog
 		return k, err
 	}
 	if k.path == "" {
-		log.Warn("ignore PARLEY_BOOTSTRAP_KEY: it is used only when the database has no organizations, and no organization has this key")
+		log.Warn("ignore PARLEY_BOOTSTRAP_KEY: no organization has this key, and new keys are accepted at the first start only")
 	}
 	return adminKey{}, nil
 }

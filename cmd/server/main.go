@@ -62,7 +62,7 @@ var errUnknownCommand = errors.New("unknown command")
 func dispatch(ctx context.Context, config config, args []string, out io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: config.LogLevel}))
 	if len(config.UnknownVariables) > 0 {
-		log.Warn("unknown environment variables are ignored", "variables", config.UnknownVariables)
+		log.Warn("ignore unknown environment variables", "variables", config.UnknownVariables)
 	}
 	if len(args) == 0 {
 		return serve(ctx, config, log, out)

@@ -69,7 +69,7 @@ func addMetrics(r *metrics.Registry, c *components) {
 	totals("parley_rate_limited_total", "Requests and frames that exceeded a rate limit, by class.", "class", c.limiter.Refused())
 
 	gauge("parley_exports_writing", "Exports in progress.", func() float64 { return float64(c.records.ExportStats().InProgress) })
-	totals("parley_exports_total", "Exports that have ended: written completely, or broken off by the client or an error.", "result", map[string]func() int64{
+	totals("parley_exports_total", "Exports that have ended: written completely, or interrupted by the client or an error.", "result", map[string]func() int64{
 		"written":    func() int64 { return c.records.ExportStats().Completed },
 		"broken_off": func() int64 { return c.records.ExportStats().Aborted },
 	})

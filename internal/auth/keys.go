@@ -196,7 +196,7 @@ func (a *Auth) UpdateKey(ctx context.Context, organization uuid.UUID, id string,
 		}
 		return audit.Record(ctx, q, organization, audit.KeyUpdated, details, keyID)
 	})
-	a.keys.forget(keyID) // after an error, too: it may have followed the commit
+	a.keys.forget(keyID) // also after an error, which may have followed the commit
 	return row, err
 }
 
@@ -250,6 +250,6 @@ func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string)
 		details := audit.Details{"prefix": revoked.Prefix, "name": revoked.Name, "scopes": revoked.Scopes}
 		return audit.Record(ctx, q, organization, audit.KeyRevoked, details, keyID)
 	})
-	a.keys.forget(keyID) // after an error, too: it may have followed the commit
+	a.keys.forget(keyID) // also after an error, which may have followed the commit
 	return err
 }

@@ -33,8 +33,8 @@ func (c *Chat) Resume(ctx context.Context, caller auth.Principal, id string) (*r
 	return c.runs.Reply(ctx, found)
 }
 
-// Cancel cancels a run of a conversation that the caller may read, once for an idempotency key, and
-// returns the run as it is then.
+// Cancel cancels a run of a conversation that the caller may read, once for an idempotency key, and returns the run
+// afterwards.
 func (c *Chat) Cancel(ctx context.Context, caller auth.Principal, id string, key *store.IdempotencyKey) (db.Run, error) {
 	found, err := c.Run(ctx, caller, id)
 	if err != nil {

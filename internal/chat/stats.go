@@ -10,7 +10,7 @@ type Stats struct {
 
 type tally struct{ stored, refused atomic.Int64 }
 
-// countMessage counts a message that was to be stored. A repeat is not counted.
+// countMessage counts the outcome of storing a message. A repeat is not counted.
 func (t *tally) countMessage(sent Sent, err error) {
 	switch {
 	case err != nil:

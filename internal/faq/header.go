@@ -28,7 +28,7 @@ type header struct {
 	unnamed                  map[int]bool
 }
 
-// columnFields maps the names of columns to fields. They are folded.
+// columnFields maps the folded names of columns to fields.
 var columnFields = map[string]string{
 	"question": "question", "questions": "question", "q": "question", "問題": "question", "问题": "question", "提問": "question", "提问": "question", "問": "question", "问": "question",
 	"answer": "answer", "answers": "answer", "a": "answer", "答案": "answer", "回答": "answer", "答": "answer",

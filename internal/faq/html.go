@@ -99,7 +99,7 @@ func decodeEntities(text string) string {
 // textWriter writes tokens as lines of text.
 type textWriter struct {
 	out     strings.Builder
-	reflows bool   // line breaks of the source are spaces, because blocks make the lines
+	reflows bool   // line breaks of the source become spaces; only blocks break lines
 	hidden  string // the tag whose content is skipped
 	pre     int    // the number of open pre elements
 	links   []link // the open links

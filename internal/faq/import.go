@@ -67,7 +67,7 @@ func (f *FAQs) Import(ctx context.Context, org uuid.UUID, botRef string, file []
 	return result, apperr.Rephrase(err, apperr.NotFound, bot.NotFoundMessage)
 }
 
-// TryImport returns what Import would, and stores nothing.
+// TryImport returns the result that Import would return, without storing anything.
 func (f *FAQs) TryImport(ctx context.Context, org uuid.UUID, botRef string, file []byte) (ImportResult, error) {
 	table, err := f.readTable(ctx, file)
 	if err != nil {

@@ -16,7 +16,7 @@ var protectedPhrases = set(`
 	必要 摘要 要求 許可 認可 了解 現有 請假 請款 可靠 可愛 首都 都市 首要 還款 歸還 退還 返還 償還 交還 還車 還書 成就
 	就業 就醫 就診 想像 理想 幾何 這些 会员 会议 申请 功能 有效 还款`)
 
-// characterVariants maps variants of a character, and everyday words, to those that questions use.
+// characterVariants maps variants of characters, and colloquial words, to the forms that are common in questions.
 var characterVariants = strings.NewReplacer(
 	"臺", "台", "裏", "內", "裡", "內", "煙", "菸", "抽菸", "吸菸", "抽煙", "吸菸", "超商", "便利商店", "付錢", "付款", "给", "給")
 

@@ -11,8 +11,8 @@ import (
 	"parley/internal/auth"
 )
 
-// The secret of an API key is returned once, on creation, and is never stored. The key is valid at
-// once and has exactly the requested user and scopes.
+// The secret of an API key is returned once, on creation, and is never stored. The key is valid immediately and has
+// exactly the requested user and scopes.
 func TestAPIKeySecretIsReturnedOnlyOnCreation(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -130,7 +130,7 @@ func TestFilesThatAreNotTablesAreRejected(t *testing.T) {
 	}
 }
 
-// formContentType reads the boundary from the form itself.
+// formContentType returns the option that sets the Content-Type of a form, with the form's own boundary.
 func formContentType(form *bytes.Buffer) option {
 	boundary, _, _ := strings.Cut(strings.TrimPrefix(form.String(), "--"), "\r\n")
 	return withHeader("Content-Type", "multipart/form-data; boundary="+boundary)

@@ -69,7 +69,7 @@ func PublicError(err error) *apperr.Error {
 	return apperr.Wrap(apperr.Internal, "The bot could not answer.", err)
 }
 
-// Columns holds the lists of an answer as a message's columns do: nil for an empty list.
+// Columns holds the lists of an answer in the form of a message's columns: an empty list is nil.
 type Columns struct {
 	Citations, CitationNodes, Suggestions json.RawMessage
 }

@@ -39,7 +39,7 @@ type Position struct {
 	Offset  int
 }
 
-// Chunk is what follows a position.
+// Chunk is the part of a reply that follows a position.
 type Chunk struct {
 	Delta string
 	// After is the position behind Delta.
@@ -66,8 +66,8 @@ func New(run, conversation, message uuid.UUID) *Reply {
 // completion and ends with its request.
 func (r *Reply) IsStored() bool { return r.ConversationID != uuid.Nil }
 
-// Next returns what follows a position. If the chunk is empty, wait for the channel and call Next
-// again.
+// Next returns the part of the reply that follows a position. If the chunk is empty, wait for the channel and call
+// Next again.
 func (r *Reply) Next(at Position) (Chunk, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,8 +85,8 @@ func (r *Reply) Next(at Position) (Chunk, <-chan struct{}) {
 	return Chunk{Delta: string(r.text[at.Offset:end]), After: Position{r.attempt, end}}, r.grown
 }
 
-// Follow waits for what follows a position. It returns an empty chunk after idle, and ctx's error
-// when ctx is done.
+// Follow waits for text that follows a position. It returns an empty chunk after idle, and ctx's error when ctx is
+// done.
 func (r *Reply) Follow(ctx context.Context, at Position, idle time.Duration) (Chunk, error) {
 	deadline := time.NewTimer(idle)
 	defer deadline.Stop()
@@ -177,8 +177,7 @@ func (r *Reply) Restart(attempt int) {
 	r.signal()
 }
 
-// TextAfter returns what an attempt has written beyond an offset. It returns false if the attempt
-// was replaced.
+// TextAfter returns the text of an attempt beyond an offset. It returns false if the attempt was replaced.
 func (r *Reply) TextAfter(attempt, offset int) (string, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 type liveReplies struct {
 	mu    sync.Mutex
 	byRun map[uuid.UUID]*liveReply
-	// closed is the error for all that is awaited once the dispatcher has closed; nil before.
+	// closed is the error with which awaited replies end after the dispatcher has closed; nil before.
 	closed *apperr.Error
 }
 
@@ -67,7 +67,7 @@ func (l *liveReplies) fail(run uuid.UUID, attempt int, err *apperr.Error) {
 	}
 }
 
-// failAwaited ends all waits for replies of other instances and of the queue.
+// failAwaited aborts all waits for replies, whether another instance writes them or they are queued.
 func (l *liveReplies) failAwaited(err *apperr.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,7 +21,7 @@ type section struct {
 	condition        string // such as >=10
 	hasDate, hasTime bool
 	hasFraction      bool // of seconds
-	hasNoon          bool // AM and PM
+	hasNoon          bool // the section shows AM and PM
 	isForeign        bool // names are in another language than English
 	isGeneral        bool
 }

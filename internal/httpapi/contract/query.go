@@ -19,8 +19,8 @@ import (
 // query is the query parameters of an operation.
 type query struct {
 	spellings  map[string]parameterSpelling // by every name that is accepted
-	stems      map[string]string            // the stem of each declared name, with the name
-	filters    []string                     // the stems of filters that the operation could have, but does not
+	stems      map[string]string            // by the stem of each declared name
+	filters    []string                     // the stems of filters that the operation does not declare
 	isCursor   bool                         // a list that is paged by cursors
 	isNumbered bool                         // a list that is paged by numbers
 }
@@ -166,7 +166,7 @@ func (q query) checkUnknown(name string, values []string) error {
 		return apperr.Parameter(name, "is not a parameter of this operation; use "+declared)
 	}
 	if slices.Contains(q.filters, root) {
-		return apperr.Parameter(name, "is not a parameter of this operation, which cannot filter by it")
+		return apperr.Parameter(name, "is not a parameter of this operation; its results cannot be filtered by it")
 	}
 	if q.isCursor && (name == "page" && !slices.Equal(values, []string{"1"}) || name == "offset" && !slices.Equal(values, []string{"0"})) {
 		return apperr.Parameter(name, "is not a parameter of this operation; use cursor")

@@ -27,7 +27,7 @@ type ImportResult struct {
 	IgnoredColumns []string // names, or letters of columns without a name
 }
 
-// ImportError is what was not imported, or not completely: a row, a cell or a worksheet.
+// ImportError describes a row, a cell or a worksheet that was not imported, or not completely.
 type ImportError struct {
 	Row    int    // as spreadsheet programs count rows
 	Column string // the column's letters, if one column is the reason

@@ -22,7 +22,7 @@ type partialReader struct {
 	err    error
 }
 
-// ask sends the request and handles the stream as c says.
+// ask sends the request, reads the stream, and performs the action of c.
 func (c *partialReader) ask(alice caller, path string) {
 	ctx, leave := context.WithCancel(alice.t.Context())
 	defer leave()

@@ -85,7 +85,8 @@ func TestVisitorsOfAWebsiteAreCountedApart(t *testing.T) {
 	}
 }
 
-// A key's name, expiry and limits can be changed, at once and up to the operator's ceiling. What is not named stays.
+// The name, the expiry and the limits of a key can be changed, up to the operator's ceiling, and take effect
+// immediately. Omitted fields are unchanged.
 func TestKeysCanBeChanged(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"messages": 2}, ceilings: ratelimit.Limits{Messages: 5}}).organization()

@@ -33,7 +33,7 @@ func (h Handlers) CreateResponse(ctx context.Context, request openapi.CreateResp
 	}
 	var completion openapi.CreateChatCompletionRequestObject
 	if err := json.Unmarshal(body, &completion.Body); err != nil {
-		return nil, apperr.Wrap(apperr.InvalidRequest, "The request has a field of another type than the Responses API.", err)
+		return nil, apperr.Wrap(apperr.InvalidRequest, "A field of the request does not have the type that the Responses API requires.", err)
 	}
 	model, err := h.model(ctx, request.Body.Model, apperr.Violation{In: "body", Pointer: "/model", Detail: "is not a model"})
 	if err != nil {

@@ -46,7 +46,7 @@ func toChatRequest(body []byte) (map[string]any, error) {
 		return nil, fmt.Errorf("read a request: %w", err)
 	}
 	if err := json.Unmarshal(body, &request); err != nil {
-		return nil, apperr.Wrap(apperr.InvalidRequest, "The request has a field of another type than the Responses API.", err)
+		return nil, apperr.Wrap(apperr.InvalidRequest, "A field of the request does not have the type that the Responses API requires.", err)
 	}
 	if err := request.checkStateless(); err != nil {
 		return nil, err

@@ -72,7 +72,9 @@ func scopeRules() []rule {
 					o.Description = strings.Replace(o.Description, "`history`", "some", 1)
 				},
 				"another rate class":     func(doc *openapi3.T) { find(doc, "getHistory").Extensions["x-rate-limit"] = "list" },
-				"superfluous rate class": func(doc *openapi3.T) { find(doc, "getMe").Description += " Rate class: `list`." },
+				"superfluous rate class": func(doc *openapi3.T) { find(doc, "getProblem").Description += " Rate class: `list`." },
+				"no class":               func(doc *openapi3.T) { delete(find(doc, "getMe").Extensions, "x-rate-limit") },
+				"unknown class":          func(doc *openapi3.T) { setRateClass(doc, "getMe", "some") },
 				"no idempotency": func(doc *openapi3.T) {
 					o := find(doc, "createFaq")
 					o.Description = strings.Replace(o.Description, "Idempotency-Key", "key", 1)
@@ -145,7 +147,14 @@ func checkStatedTerms(doc *openapi3.T, report reportFunc) {
 		if found := rateClass.FindStringSubmatch(o.Description); found != nil {
 			class = found[1]
 		}
-		if declared, _ := o.Extensions["x-rate-limit"].(string); declared != class {
+		declared, _ := o.Extensions["x-rate-limit"].(string)
+		if isPublic := o.Security != nil && len(*o.Security) == 0; declared == "" && !isPublic {
+			report(o.String(), "has no x-rate-limit")
+		}
+		if declared != "" && !slices.Contains(doc.Components.Schemas["RateClass"].Value.Enum, any(declared)) {
+			report(o.String(), "x-rate-limit is %q, which is not a RateClass", declared)
+		}
+		if declared != class {
 			report(o.String(), "x-rate-limit is %q but the description states %q (\"Rate class: `a`.\")", declared, class)
 		}
 		var purposes []string
@@ -160,6 +169,12 @@ func checkStatedTerms(doc *openapi3.T, report reportFunc) {
 			report(o.String(), "has an Idempotency-Key that the description does not mention")
 		}
 	}
+}
+
+func setRateClass(doc *openapi3.T, operationID, class string) {
+	o := find(doc, operationID)
+	o.Extensions["x-rate-limit"] = class
+	o.Description = rateClass.ReplaceAllString(o.Description, "Rate class: `"+class+"`.")
 }
 
 func setClientTokens(doc *openapi3.T, operationID string, purposes ...string) {

@@ -55,10 +55,10 @@ type config struct {
 	// TrustedProxies are the reverse proxies whose Forwarded and X-Forwarded-* headers are trusted.
 	TrustedProxies clientaddr.Proxies // PARLEY_TRUSTED_PROXIES, default none
 	// RateLimits is the number of requests per minute and user. 0 is unlimited, for a class or for all.
-	RateLimits ratelimit.Limits // PARLEY_RATE_LIMITS, default messages=60,history=100,list=30
+	RateLimits ratelimit.Limits // PARLEY_RATE_LIMITS, default messages=60,history=100,list=30,reads=6000,writes=1200,reports=60
 	// RateCeilings are the highest limits that an API key can be given, and the limits of all client tokens of a user
 	// together. 0 is unlimited.
-	RateCeilings ratelimit.Limits // PARLEY_RATE_CEILINGS, default messages=6000,history=10000,list=3000
+	RateCeilings ratelimit.Limits // PARLEY_RATE_CEILINGS, default messages=6000,history=10000,list=3000,reads=60000,writes=12000,reports=600
 	// Replies limits the number of concurrent replies. Further replies are queued.
 	Replies replyLimits // PARLEY_REPLY_LIMITS, default instance=512,organization=256
 	// Messages limits the characters of a message.

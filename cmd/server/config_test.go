@@ -26,8 +26,8 @@ func TestEmptyEnvironmentYieldsDefaults(t *testing.T) {
 	want := config{
 		Addr:         ":8080",
 		DataDir:      "/home/alex/.local/share/parley",
-		RateLimits:   ratelimit.Limits{Messages: 60, History: 100, List: 30, Refusals: 1000},
-		RateCeilings: ratelimit.Limits{Messages: 6000, History: 10_000, List: 3000},
+		RateLimits:   ratelimit.Limits{Messages: 60, History: 100, List: 30, Reads: 6000, Writes: 1200, Reports: 60, Refusals: 1000},
+		RateCeilings: ratelimit.Limits{Messages: 6000, History: 10_000, List: 3000, Reads: 60_000, Writes: 12_000, Reports: 600},
 		Replies:      replyLimits{Instance: 512, Organization: 256},
 		Messages:     messageLimits{Characters: 100_000, Anonymous: 4000},
 		Sockets:      defaultSockets,
@@ -113,10 +113,10 @@ var validVariables = map[string]struct {
 		[]string{"https://a.example", "http://b.example", "https://xn--r8jz45g.jp", "null"},
 	},
 	"one rate limit": {
-		"PARLEY_RATE_LIMITS", "history=7", limits, ratelimit.Limits{Messages: 60, History: 7, List: 30, Refusals: 1000},
+		"PARLEY_RATE_LIMITS", "history=7", limits, ratelimit.Limits{Messages: 60, History: 7, List: 30, Reads: 6000, Writes: 1200, Reports: 60, Refusals: 1000},
 	},
 	"rate limits of 0": {
-		"PARLEY_RATE_LIMITS", "messages = 0, history=0,list=0", limits, ratelimit.Limits{Refusals: 1000},
+		"PARLEY_RATE_LIMITS", "messages = 0, history=0,list=0,reads=0,writes=0,reports=0", limits, ratelimit.Limits{Refusals: 1000},
 	},
 	"socket limit":       {"PARLEY_SOCKET_LIMITS", "user=9, visitors=0", func(c config) any { return c.Sockets }, sockets(func(l *wsapi.Limits) { l.PerUser, l.Visitors = 9, 0 })},
 	"socket timeout":     {"PARLEY_SOCKET_TIMES", "idle=1h,ping=5s", func(c config) any { return c.Sockets }, sockets(func(l *wsapi.Limits) { l.IdleTimeout, l.PingInterval = time.Hour, 5*time.Second })},

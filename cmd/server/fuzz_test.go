@@ -22,7 +22,8 @@ func FuzzLimits(f *testing.F) {
 	formats := map[string]func(config) (string, bool){
 		"PARLEY_RATE_LIMITS": func(c config) (string, bool) {
 			l := c.RateLimits
-			return fmt.Sprintf("messages=%d,history=%d,list=%d", l.Messages, l.History, l.List), min(l.Messages, l.History, l.List) >= 0
+			return fmt.Sprintf("messages=%d,history=%d,list=%d,reads=%d,writes=%d,reports=%d", l.Messages, l.History, l.List, l.Reads, l.Writes, l.Reports),
+				min(l.Messages, l.History, l.List, l.Reads, l.Writes, l.Reports) >= 0
 		},
 		"PARLEY_REPLY_LIMITS": func(c config) (string, bool) {
 			l := c.Replies

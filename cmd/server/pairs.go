@@ -21,19 +21,23 @@ func loadRateLimits(l *envLoader) ratelimit.Limits {
 	if strings.TrimSpace(l.get(name)) == "0" {
 		return ratelimit.Limits{Refusals: refusalsPerMinute}
 	}
-	limits := ratelimit.Limits{Messages: 60, History: 100, List: 30, Refusals: refusalsPerMinute}
-	loadPairs(l, name, "class", parseLimit, map[string]*int{
-		"messages": &limits.Messages, "history": &limits.History, "list": &limits.List,
-	})
+	limits := ratelimit.Limits{Messages: 60, History: 100, List: 30, Reads: 6000, Writes: 1200, Reports: 60, Refusals: refusalsPerMinute}
+	loadPairs(l, name, "class", parseLimit, classesOf(&limits))
 	return limits
 }
 
 func loadRateCeilings(l *envLoader) ratelimit.Limits {
-	ceilings := ratelimit.Limits{Messages: 6000, History: 10_000, List: 3000}
-	loadPairs(l, "PARLEY_RATE_CEILINGS", "class", parseLimit, map[string]*int{
-		"messages": &ceilings.Messages, "history": &ceilings.History, "list": &ceilings.List,
-	})
+	ceilings := ratelimit.Limits{Messages: 6000, History: 10_000, List: 3000, Reads: 60_000, Writes: 12_000, Reports: 600}
+	loadPairs(l, "PARLEY_RATE_CEILINGS", "class", parseLimit, classesOf(&ceilings))
 	return ceilings
+}
+
+// classesOf returns the limits of the rate classes by name.
+func classesOf(limits *ratelimit.Limits) map[string]*int {
+	return map[string]*int{
+		"messages": &limits.Messages, "history": &limits.History, "list": &limits.List,
+		"reads": &limits.Reads, "writes": &limits.Writes, "reports": &limits.Reports,
+	}
 }
 
 func loadReplyLimits(l *envLoader) replyLimits {

@@ -104,7 +104,7 @@ func launch(t *testing.T, dir string, environment []string, args ...string) *pro
 		"PATH=" + os.Getenv("PATH"),
 		"PARLEY_ADDR=127.0.0.1:0",
 		"PARLEY_DATA_DIR=" + dir,
-		"PARLEY_RATE_LIMITS=messages=0,history=0,list=0",
+		"PARLEY_RATE_LIMITS=0",
 	}
 	if slices.ContainsFunc(environment, func(variable string) bool { return strings.HasPrefix(variable, "DATABASE_URL=") }) {
 		// Servers on variable database share a secret key.

@@ -90,7 +90,7 @@ func (s *stack) env() []string {
 		"PARLEY_ANONYMOUS=on",
 		"PARLEY_ADDR=127.0.0.1:0",
 		"PARLEY_DEBUG_ADDR=127.0.0.1:0", // metrics are on
-		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000",
+		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000,reads=2000000000,writes=2000000000,reports=2000000000",
 		"PARLEY_SOCKET_LIMITS=user=2000000000,address=2000000000",
 	}
 }

@@ -157,7 +157,7 @@ func (d *deployment) newServer(name string) (*server, error) {
 		"PARLEY_ANONYMOUS=on",
 		"PARLEY_ADDR=" + address(s.port),
 		"PARLEY_DEBUG_ADDR=" + address(s.debug),
-		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000",
+		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000,reads=2000000000,writes=2000000000,reports=2000000000",
 		"PARLEY_SOCKET_LIMITS=user=2000000000,address=2000000000",
 	}
 	return s, nil

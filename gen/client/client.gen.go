@@ -710,6 +710,9 @@ const (
 	RateClassHistory  RateClass = "history"
 	RateClassList     RateClass = "list"
 	RateClassMessages RateClass = "messages"
+	RateClassReads    RateClass = "reads"
+	RateClassReports  RateClass = "reports"
+	RateClassWrites   RateClass = "writes"
 )
 
 // Valid indicates whether the value is a known member of the RateClass enum.
@@ -720,6 +723,12 @@ func (e RateClass) Valid() bool {
 	case RateClassList:
 		return true
 	case RateClassMessages:
+		return true
+	case RateClassReads:
+		return true
+	case RateClassReports:
+		return true
+	case RateClassWrites:
 		return true
 	default:
 		return false
@@ -6169,7 +6178,7 @@ type ClientInterface interface {
 	// Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
 	// page beyond the end is 404.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/api-keys/ (the `ListAPIKeys` operationId).
 	ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6179,7 +6188,7 @@ type ClientInterface interface {
 	// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
 	// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6191,7 +6200,7 @@ type ClientInterface interface {
 	// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
 	// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6203,7 +6212,7 @@ type ClientInterface interface {
 	// Revokes an API key. This instance refuses the key immediately, other instances within a second. The
 	// organization's last key with the scope `admin` that never expires cannot be revoked (409).
 	//
-	// Requires the scope `admin`. A repeated request is 404.
+	// Requires the scope `admin`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6214,7 +6223,7 @@ type ClientInterface interface {
 	// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
 	// never expires must not expire (409). To change scopes, create another key.
 	//
-	// Requires the scope `admin`. Can be repeated safely.
+	// Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6227,7 +6236,7 @@ type ClientInterface interface {
 	// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
 	// never expires must not expire (409). To change scopes, create another key.
 	//
-	// Requires the scope `admin`. Can be repeated safely.
+	// Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6250,7 +6259,7 @@ type ClientInterface interface {
 	// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
 	// `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/audit-events/ (the `ListAuditEvents` operationId).
 	ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6260,7 +6269,7 @@ type ClientInterface interface {
 	// Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
 	// 404.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/chatbots/ (the `ListChatbots` operationId).
 	ListChatbots(ctx context.Context, params *ListChatbotsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6271,7 +6280,7 @@ type ClientInterface interface {
 	// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
 	// 400.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6284,7 +6293,7 @@ type ClientInterface interface {
 	// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
 	// 400.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6296,7 +6305,7 @@ type ClientInterface interface {
 	// Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
 	// deleted (409).
 	//
-	// Requires the scope `manage`. A repeated request is 404.
+	// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Corresponds with DELETE /api/chatbots/{chatbotId}/ (the `DeleteChatbot` operationId).
 	DeleteChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6305,7 +6314,7 @@ type ClientInterface interface {
 	//
 	// Returns a chatbot with its settings. The API key of its model is never returned.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/ (the `GetChatbot` operationId).
 	GetChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6316,7 +6325,7 @@ type ClientInterface interface {
 	// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
 	// while the engine is `scripted`.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6329,7 +6338,7 @@ type ClientInterface interface {
 	// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
 	// while the engine is `scripted`.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6450,7 +6459,7 @@ type ClientInterface interface {
 	//
 	// Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/faqs/ (the `ListFaqs` operationId).
 	ListFaqs(ctx context.Context, chatbotID ChatbotID, params *ListFaqsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6459,7 +6468,7 @@ type ClientInterface interface {
 	//
 	// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6470,7 +6479,7 @@ type ClientInterface interface {
 	//
 	// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6482,7 +6491,7 @@ type ClientInterface interface {
 	// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
 	// have one of the FAQs, none is deleted and the answer is 404.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6494,7 +6503,7 @@ type ClientInterface interface {
 	// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
 	// have one of the FAQs, none is deleted and the answer is 404.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6532,7 +6541,7 @@ type ClientInterface interface {
 	// A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
 	// the multipart encoding around them.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6543,7 +6552,7 @@ type ClientInterface interface {
 	//
 	// Permanently deletes an FAQ. Existing replies keep their citations of it.
 	//
-	// Requires the scope `manage`. A repeated request is 404.
+	// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Corresponds with DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `DeleteFaq` operationId).
 	DeleteFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6552,7 +6561,7 @@ type ClientInterface interface {
 	//
 	// Returns an FAQ. An FAQ of another chatbot is 404.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `GetFaq` operationId).
 	GetFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6561,7 +6570,7 @@ type ClientInterface interface {
 	//
 	// Changes an FAQ. Absent fields are unchanged.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6572,7 +6581,7 @@ type ClientInterface interface {
 	//
 	// Changes an FAQ. Absent fields are unchanged.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6592,7 +6601,7 @@ type ClientInterface interface {
 	// Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
 	// 504.
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reports`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
 	ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6632,7 +6641,7 @@ type ClientInterface interface {
 	// | usage.cachedTokens | Cached tokens | 快取 Token 數 |
 	// | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reports`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
 	ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6657,7 +6666,7 @@ type ClientInterface interface {
 	// **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
 	// describes one line. `locale` has no effect.
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reports`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export/ (the `ExportRecordsAsText` operationId).
 	ExportRecordsAsText(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6666,7 +6675,7 @@ type ClientInterface interface {
 	//
 	// Returns a record. A record of another chatbot is 404.
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/{id}/ (the `GetRecord` operationId).
 	GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6677,7 +6686,7 @@ type ClientInterface interface {
 	// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
 	// set here: it changes with the feedback on the reply (setMessageFeedback).
 	//
-	// Requires the scope `records:write`. Can be repeated safely.
+	// Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6690,7 +6699,7 @@ type ClientInterface interface {
 	// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
 	// set here: it changes with the feedback on the reply (setMessageFeedback).
 	//
-	// Requires the scope `records:write`. Can be repeated safely.
+	// Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6703,7 +6712,7 @@ type ClientInterface interface {
 	// Conversations count on the day they started, messages on the day they were sent, and records on the day they
 	// were finished. Durations are in seconds, and null if nothing was measured.
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reports`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6738,7 +6747,7 @@ type ClientInterface interface {
 	// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
 	// unknown contact 400.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6775,7 +6784,7 @@ type ClientInterface interface {
 	// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
 	// unknown contact 400.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6787,7 +6796,7 @@ type ClientInterface interface {
 	// Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
 	// 404.
 	//
-	// Requires the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/contacts/ (the `ListContacts` operationId).
 	ListContacts(ctx context.Context, params *ListContactsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6797,7 +6806,7 @@ type ClientInterface interface {
 	// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
 	// `sourceId` is unique within an inbox; one that is taken is 409.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6809,7 +6818,7 @@ type ClientInterface interface {
 	// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
 	// `sourceId` is unique within an inbox; one that is taken is 409.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6854,7 +6863,7 @@ type ClientInterface interface {
 	//
 	// Permanently deletes a contact with its conversations.
 	//
-	// Requires the scope `manage`. A repeated request is 404.
+	// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Corresponds with DELETE /api/contacts/{contactId}/ (the `DeleteContact` operationId).
 	DeleteContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6863,7 +6872,7 @@ type ClientInterface interface {
 	//
 	// Returns a contact with its inboxes.
 	//
-	// Requires the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
 	GetContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6872,7 +6881,7 @@ type ClientInterface interface {
 	//
 	// Changes a contact. Absent fields are unchanged.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6883,7 +6892,7 @@ type ClientInterface interface {
 	//
 	// Changes a contact. Absent fields are unchanged.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6907,7 +6916,7 @@ type ClientInterface interface {
 	//
 	// Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
 	//
-	// Requires the scope `agent`.
+	// Requires the scope `agent`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/contacts/{contactId}/conversations/latest/ (the `GetLatestConversation` operationId).
 	GetLatestConversation(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6949,7 +6958,7 @@ type ClientInterface interface {
 	// is 404, an unknown contact 400.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-	// an `Idempotency-Key`.
+	// an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6963,7 +6972,7 @@ type ClientInterface interface {
 	// is 404, an unknown contact 400.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-	// an `Idempotency-Key`.
+	// an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6978,7 +6987,7 @@ type ClientInterface interface {
 	// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
 	// `unreadMessagesCount` if the caller has the scope `agent`.
 	//
-	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6993,7 +7002,7 @@ type ClientInterface interface {
 	// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
 	// `unreadMessagesCount` if the caller has the scope `agent`.
 	//
-	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7043,7 +7052,7 @@ type ClientInterface interface {
 	// Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
 	// stopped.
 	//
-	// Requires the scope `chat` or `agent`. A repeated request is 404.
+	// Requires the scope `chat` or `agent`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Corresponds with DELETE /api/conversations/{id}/ (the `DeleteConversation` operationId).
 	DeleteConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7054,6 +7063,7 @@ type ClientInterface interface {
 	// not mark messages as read; use `mark_read` of batchConversations.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
 	GetConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7063,7 +7073,7 @@ type ClientInterface interface {
 	// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
 	// `autoReplyEnabled: false` the bot answers completions only.
 	//
-	// Requires the scope `chat` or `agent`. Can be repeated safely.
+	// Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -7075,7 +7085,7 @@ type ClientInterface interface {
 	// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
 	// `autoReplyEnabled: false` the bot answers completions only.
 	//
-	// Requires the scope `chat` or `agent`. Can be repeated safely.
+	// Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7144,7 +7154,7 @@ type ClientInterface interface {
 	//
 	// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -7155,7 +7165,7 @@ type ClientInterface interface {
 	//
 	// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7169,7 +7179,7 @@ type ClientInterface interface {
 	// id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
 	// beyond the end is 404.
 	//
-	// Requires the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
 	ListInboxes(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7178,7 +7188,7 @@ type ClientInterface interface {
 	//
 	// Returns an inbox with its channel.
 	//
-	// Requires the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/inboxes/{inboxId}/ (the `GetInbox` operationId).
 	GetInbox(ctx context.Context, inboxID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7186,7 +7196,7 @@ type ClientInterface interface {
 	// GetMe Get the caller
 	//
 	// Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
-	// API key is accepted; client tokens are not.
+	// API key is accepted; client tokens are not. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/me/ (the `GetMe` operationId).
 	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7271,6 +7281,7 @@ type ClientInterface interface {
 	// Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 	GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7282,7 +7293,7 @@ type ClientInterface interface {
 	// `status` frame.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-	// Can be repeated safely.
+	// Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -7296,7 +7307,7 @@ type ClientInterface interface {
 	// `status` frame.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-	// Can be repeated safely.
+	// Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7315,6 +7326,7 @@ type ClientInterface interface {
 	// If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7326,7 +7338,7 @@ type ClientInterface interface {
 	// The request has no body. Cancelling a run twice, or after it has finished, has no effect.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-	// Retry safely with an `Idempotency-Key`.
+	// Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
 	CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7345,6 +7357,7 @@ type ClientInterface interface {
 	// - After the last event the response is 204, at which a browser's EventSource stops.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 	StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7360,7 +7373,7 @@ type ClientInterface interface {
 	// completion with a client token counts for the API key that created the token. Page 1 always exists; a later
 	// page beyond the end is 404.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/stateless-usage/ (the `ListStatelessUsage` operationId).
 	ListStatelessUsage(ctx context.Context, params *ListStatelessUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7370,7 +7383,7 @@ type ClientInterface interface {
 	// Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
 	// 404.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/web-chats/ (the `ListWebChats` operationId).
 	ListWebChats(ctx context.Context, params *ListWebChatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7380,7 +7393,7 @@ type ClientInterface interface {
 	// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
 	// chatbot is 404.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -7392,7 +7405,7 @@ type ClientInterface interface {
 	// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
 	// chatbot is 404.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7403,7 +7416,7 @@ type ClientInterface interface {
 	//
 	// Deletes a web chat. Its inbox and conversations are kept.
 	//
-	// Requires the scope `manage`. A repeated request is 404.
+	// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Corresponds with DELETE /api/web-chats/{webChatId}/ (the `DeleteWebChat` operationId).
 	DeleteWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7412,7 +7425,7 @@ type ClientInterface interface {
 	//
 	// Returns a web chat with the ids of its chatbot and its inbox.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Corresponds with GET /api/web-chats/{webChatId}/ (the `GetWebChat` operationId).
 	GetWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7422,7 +7435,7 @@ type ClientInterface interface {
 	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
 	// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -7434,7 +7447,7 @@ type ClientInterface interface {
 	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
 	// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7455,7 +7468,7 @@ type ClientInterface interface {
 	// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
 	// 404.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -7476,7 +7489,7 @@ type ClientInterface interface {
 	// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
 	// 404.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7665,7 +7678,7 @@ type ClientInterface interface {
 	//
 	// Returns the organization's chatbots as models, newest first, at most 1000.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `reads`.
 	//
 	// Corresponds with GET /v1/models (the `ListModels` operationId).
 	ListModels(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7674,7 +7687,7 @@ type ClientInterface interface {
 	//
 	// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `reads`.
 	//
 	// Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
 	GetModel(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7795,6 +7808,7 @@ type ClientInterface interface {
 	// The following applies unless the visit is anonymous.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Corresponds with GET /ws (the `Connect` operationId).
 	Connect(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7805,7 +7819,7 @@ type ClientInterface interface {
 // Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
 // page beyond the end is 404.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `reads`.
 //
 // Corresponds with GET /api/api-keys/ (the `ListAPIKeys` operationId).
 func (c *Client) ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7825,7 +7839,7 @@ func (c *Client) ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, req
 // Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
 // stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7847,7 +7861,7 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, params *CreateAPIKeyP
 // Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
 // stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7869,7 +7883,7 @@ func (c *Client) CreateAPIKey(ctx context.Context, params *CreateAPIKeyParams, b
 // Revokes an API key. This instance refuses the key immediately, other instances within a second. The
 // organization's last key with the scope `admin` that never expires cannot be revoked (409).
 //
-// Requires the scope `admin`. A repeated request is 404.
+// Requires the scope `admin`. A repeated request is 404. Rate class: `writes`.
 //
 // Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 func (c *Client) DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7890,7 +7904,7 @@ func (c *Client) DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...R
 // the change immediately, other instances within a second. The organization's last key with the scope `admin` that
 // never expires must not expire (409). To change scopes, create another key.
 //
-// Requires the scope `admin`. Can be repeated safely.
+// Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7913,7 +7927,7 @@ func (c *Client) UpdateAPIKeyWithBody(ctx context.Context, keyID string, content
 // the change immediately, other instances within a second. The organization's last key with the scope `admin` that
 // never expires must not expire (409). To change scopes, create another key.
 //
-// Requires the scope `admin`. Can be repeated safely.
+// Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7946,7 +7960,7 @@ func (c *Client) UpdateAPIKey(ctx context.Context, keyID string, body UpdateAPIK
 // `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
 // `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `reads`.
 //
 // Corresponds with GET /api/audit-events/ (the `ListAuditEvents` operationId).
 func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7966,7 +7980,7 @@ func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsPar
 // Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
 // 404.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Corresponds with GET /api/chatbots/ (the `ListChatbots` operationId).
 func (c *Client) ListChatbots(ctx context.Context, params *ListChatbotsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7987,7 +8001,7 @@ func (c *Client) ListChatbots(ctx context.Context, params *ListChatbotsParams, r
 // true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
 // 400.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8010,7 +8024,7 @@ func (c *Client) CreateChatbotWithBody(ctx context.Context, params *CreateChatbo
 // true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
 // 400.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8032,7 +8046,7 @@ func (c *Client) CreateChatbot(ctx context.Context, params *CreateChatbotParams,
 // Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
 // deleted (409).
 //
-// Requires the scope `manage`. A repeated request is 404.
+// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 //
 // Corresponds with DELETE /api/chatbots/{chatbotId}/ (the `DeleteChatbot` operationId).
 func (c *Client) DeleteChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8051,7 +8065,7 @@ func (c *Client) DeleteChatbot(ctx context.Context, chatbotID ChatbotID, reqEdit
 //
 // Returns a chatbot with its settings. The API key of its model is never returned.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Corresponds with GET /api/chatbots/{chatbotId}/ (the `GetChatbot` operationId).
 func (c *Client) GetChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8072,7 +8086,7 @@ func (c *Client) GetChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors
 // default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
 // while the engine is `scripted`.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8095,7 +8109,7 @@ func (c *Client) UpdateChatbotWithBody(ctx context.Context, chatbotID ChatbotID,
 // default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
 // while the engine is `scripted`.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8246,7 +8260,7 @@ func (c *Client) CreateCompletion(ctx context.Context, chatbotID ChatbotID, para
 //
 // Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Corresponds with GET /api/chatbots/{chatbotId}/faqs/ (the `ListFaqs` operationId).
 func (c *Client) ListFaqs(ctx context.Context, chatbotID ChatbotID, params *ListFaqsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8265,7 +8279,7 @@ func (c *Client) ListFaqs(ctx context.Context, chatbotID ChatbotID, params *List
 //
 // Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8286,7 +8300,7 @@ func (c *Client) CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, par
 //
 // Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8308,7 +8322,7 @@ func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, params *Cre
 // Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
 // have one of the FAQs, none is deleted and the answer is 404.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8330,7 +8344,7 @@ func (c *Client) DeleteFaqsWithBody(ctx context.Context, chatbotID ChatbotID, pa
 // Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
 // have one of the FAQs, none is deleted and the answer is 404.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8378,7 +8392,7 @@ func (c *Client) DeleteFaqs(ctx context.Context, chatbotID ChatbotID, params *De
 // A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
 // the multipart encoding around them.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8399,7 +8413,7 @@ func (c *Client) ImportFaqsWithBody(ctx context.Context, chatbotID ChatbotID, pa
 //
 // Permanently deletes an FAQ. Existing replies keep their citations of it.
 //
-// Requires the scope `manage`. A repeated request is 404.
+// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 //
 // Corresponds with DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `DeleteFaq` operationId).
 func (c *Client) DeleteFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8418,7 +8432,7 @@ func (c *Client) DeleteFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 //
 // Returns an FAQ. An FAQ of another chatbot is 404.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Corresponds with GET /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `GetFaq` operationId).
 func (c *Client) GetFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8437,7 +8451,7 @@ func (c *Client) GetFaq(ctx context.Context, chatbotID ChatbotID, faqID string, 
 //
 // Changes an FAQ. Absent fields are unchanged.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8458,7 +8472,7 @@ func (c *Client) UpdateFaqWithBody(ctx context.Context, chatbotID ChatbotID, faq
 //
 // Changes an FAQ. Absent fields are unchanged.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8488,7 +8502,7 @@ func (c *Client) UpdateFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 // Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
 // 504.
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reports`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
 func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8538,7 +8552,7 @@ func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *L
 // | usage.cachedTokens | Cached tokens | 快取 Token 數 |
 // | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reports`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
 func (c *Client) ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8573,7 +8587,7 @@ func (c *Client) ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params 
 // **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
 // describes one line. `locale` has no effect.
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reports`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/export/ (the `ExportRecordsAsText` operationId).
 func (c *Client) ExportRecordsAsText(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8592,7 +8606,7 @@ func (c *Client) ExportRecordsAsText(ctx context.Context, chatbotPk ChatbotPk, p
 //
 // Returns a record. A record of another chatbot is 404.
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reads`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/{id}/ (the `GetRecord` operationId).
 func (c *Client) GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8613,7 +8627,7 @@ func (c *Client) GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID
 // unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
 // set here: it changes with the feedback on the reply (setMessageFeedback).
 //
-// Requires the scope `records:write`. Can be repeated safely.
+// Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8636,7 +8650,7 @@ func (c *Client) UpdateRecordWithBody(ctx context.Context, chatbotPk ChatbotPk, 
 // unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
 // set here: it changes with the feedback on the reply (setMessageFeedback).
 //
-// Requires the scope `records:write`. Can be repeated safely.
+// Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8659,7 +8673,7 @@ func (c *Client) UpdateRecord(ctx context.Context, chatbotPk ChatbotPk, id Recor
 // Conversations count on the day they started, messages on the day they were sent, and records on the day they
 // were finished. Durations are in seconds, and null if nothing was measured.
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reports`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
 func (c *Client) GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8704,7 +8718,7 @@ func (c *Client) GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params 
 // successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
 // unknown contact 400.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8751,7 +8765,7 @@ func (c *Client) CreateClientTokenWithBody(ctx context.Context, params *CreateCl
 // successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
 // unknown contact 400.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8773,7 +8787,7 @@ func (c *Client) CreateClientToken(ctx context.Context, params *CreateClientToke
 // Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
 // 404.
 //
-// Requires the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`. Rate class: `reads`.
 //
 // Corresponds with GET /api/contacts/ (the `ListContacts` operationId).
 func (c *Client) ListContacts(ctx context.Context, params *ListContactsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8793,7 +8807,7 @@ func (c *Client) ListContacts(ctx context.Context, params *ListContactsParams, r
 // Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
 // `sourceId` is unique within an inbox; one that is taken is 409.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8815,7 +8829,7 @@ func (c *Client) CreateContactWithBody(ctx context.Context, params *CreateContac
 // Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
 // `sourceId` is unique within an inbox; one that is taken is 409.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8890,7 +8904,7 @@ func (c *Client) BroadcastMessage(ctx context.Context, params *BroadcastMessageP
 //
 // Permanently deletes a contact with its conversations.
 //
-// Requires the scope `manage`. A repeated request is 404.
+// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 //
 // Corresponds with DELETE /api/contacts/{contactId}/ (the `DeleteContact` operationId).
 func (c *Client) DeleteContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8909,7 +8923,7 @@ func (c *Client) DeleteContact(ctx context.Context, contactID string, reqEditors
 //
 // Returns a contact with its inboxes.
 //
-// Requires the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`. Rate class: `reads`.
 //
 // Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
 func (c *Client) GetContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8928,7 +8942,7 @@ func (c *Client) GetContact(ctx context.Context, contactID string, reqEditors ..
 //
 // Changes a contact. Absent fields are unchanged.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8949,7 +8963,7 @@ func (c *Client) UpdateContactWithBody(ctx context.Context, contactID string, co
 //
 // Changes a contact. Absent fields are unchanged.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8993,7 +9007,7 @@ func (c *Client) ListContactConversations(ctx context.Context, contactID string,
 //
 // Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
 //
-// Requires the scope `agent`.
+// Requires the scope `agent`. Rate class: `reads`.
 //
 // Corresponds with GET /api/contacts/{contactId}/conversations/latest/ (the `GetLatestConversation` operationId).
 func (c *Client) GetLatestConversation(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9065,7 +9079,7 @@ func (c *Client) ListInboxConversations(ctx context.Context, params *ListInboxCo
 // is 404, an unknown contact 400.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-// an `Idempotency-Key`.
+// an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9089,7 +9103,7 @@ func (c *Client) CreateConversationWithBody(ctx context.Context, params *CreateC
 // is 404, an unknown contact 400.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-// an `Idempotency-Key`.
+// an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9114,7 +9128,7 @@ func (c *Client) CreateConversation(ctx context.Context, params *CreateConversat
 // `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
 // `unreadMessagesCount` if the caller has the scope `agent`.
 //
-// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9139,7 +9153,7 @@ func (c *Client) BatchConversationsWithBody(ctx context.Context, params *BatchCo
 // `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
 // `unreadMessagesCount` if the caller has the scope `agent`.
 //
-// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9219,7 +9233,7 @@ func (c *Client) StartConversation(ctx context.Context, params *StartConversatio
 // Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
 // stopped.
 //
-// Requires the scope `chat` or `agent`. A repeated request is 404.
+// Requires the scope `chat` or `agent`. A repeated request is 404. Rate class: `writes`.
 //
 // Corresponds with DELETE /api/conversations/{id}/ (the `DeleteConversation` operationId).
 func (c *Client) DeleteConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9240,6 +9254,7 @@ func (c *Client) DeleteConversation(ctx context.Context, id ConversationID, reqE
 // not mark messages as read; use `mark_read` of batchConversations.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
 func (c *Client) GetConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9259,7 +9274,7 @@ func (c *Client) GetConversation(ctx context.Context, id ConversationID, reqEdit
 // Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
 // `autoReplyEnabled: false` the bot answers completions only.
 //
-// Requires the scope `chat` or `agent`. Can be repeated safely.
+// Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9281,7 +9296,7 @@ func (c *Client) UpdateConversationWithBody(ctx context.Context, id Conversation
 // Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
 // `autoReplyEnabled: false` the bot answers completions only.
 //
-// Requires the scope `chat` or `agent`. Can be repeated safely.
+// Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9390,7 +9405,7 @@ func (c *Client) SendMessage(ctx context.Context, id ConversationID, params *Sen
 //
 // Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9411,7 +9426,7 @@ func (c *Client) AddFaqWithBody(ctx context.Context, params *AddFaqParams, conte
 //
 // Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9435,7 +9450,7 @@ func (c *Client) AddFaq(ctx context.Context, params *AddFaqParams, body AddFaqJS
 // id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
 // beyond the end is 404.
 //
-// Requires the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`. Rate class: `reads`.
 //
 // Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
 func (c *Client) ListInboxes(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9454,7 +9469,7 @@ func (c *Client) ListInboxes(ctx context.Context, params *ListInboxesParams, req
 //
 // Returns an inbox with its channel.
 //
-// Requires the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`. Rate class: `reads`.
 //
 // Corresponds with GET /api/inboxes/{inboxId}/ (the `GetInbox` operationId).
 func (c *Client) GetInbox(ctx context.Context, inboxID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9472,7 +9487,7 @@ func (c *Client) GetInbox(ctx context.Context, inboxID string, reqEditors ...Req
 // GetMe Get the caller
 //
 // Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
-// API key is accepted; client tokens are not.
+// API key is accepted; client tokens are not. Rate class: `reads`.
 //
 // Corresponds with GET /api/me/ (the `GetMe` operationId).
 func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9617,6 +9632,7 @@ func (c *Client) CreateOutgoingMessage(ctx context.Context, params *CreateOutgoi
 // Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9638,7 +9654,7 @@ func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessagePa
 // `status` frame.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-// Can be repeated safely.
+// Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9662,7 +9678,7 @@ func (c *Client) SetMessageFeedbackWithBody(ctx context.Context, id string, cont
 // `status` frame.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-// Can be repeated safely.
+// Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9691,6 +9707,7 @@ func (c *Client) SetMessageFeedback(ctx context.Context, id string, body SetMess
 // If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9712,7 +9729,7 @@ func (c *Client) GetRun(ctx context.Context, runID RunID, reqEditors ...RequestE
 // The request has no body. Cancelling a run twice, or after it has finished, has no effect.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-// Retry safely with an `Idempotency-Key`.
+// Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
 func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9741,6 +9758,7 @@ func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunPa
 //   - After the last event the response is 204, at which a browser's EventSource stops.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 func (c *Client) StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9766,7 +9784,7 @@ func (c *Client) StreamRun(ctx context.Context, runID RunID, params *StreamRunPa
 // completion with a client token counts for the API key that created the token. Page 1 always exists; a later
 // page beyond the end is 404.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `reads`.
 //
 // Corresponds with GET /api/stateless-usage/ (the `ListStatelessUsage` operationId).
 func (c *Client) ListStatelessUsage(ctx context.Context, params *ListStatelessUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9786,7 +9804,7 @@ func (c *Client) ListStatelessUsage(ctx context.Context, params *ListStatelessUs
 // Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
 // 404.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Corresponds with GET /api/web-chats/ (the `ListWebChats` operationId).
 func (c *Client) ListWebChats(ctx context.Context, params *ListWebChatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9806,7 +9824,7 @@ func (c *Client) ListWebChats(ctx context.Context, params *ListWebChatsParams, r
 // Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
 // chatbot is 404.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9828,7 +9846,7 @@ func (c *Client) CreateWebChatWithBody(ctx context.Context, params *CreateWebCha
 // Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
 // chatbot is 404.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9849,7 +9867,7 @@ func (c *Client) CreateWebChat(ctx context.Context, params *CreateWebChatParams,
 //
 // Deletes a web chat. Its inbox and conversations are kept.
 //
-// Requires the scope `manage`. A repeated request is 404.
+// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 //
 // Corresponds with DELETE /api/web-chats/{webChatId}/ (the `DeleteWebChat` operationId).
 func (c *Client) DeleteWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9868,7 +9886,7 @@ func (c *Client) DeleteWebChat(ctx context.Context, webChatID string, reqEditors
 //
 // Returns a web chat with the ids of its chatbot and its inbox.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Corresponds with GET /api/web-chats/{webChatId}/ (the `GetWebChat` operationId).
 func (c *Client) GetWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9888,7 +9906,7 @@ func (c *Client) GetWebChat(ctx context.Context, webChatID string, reqEditors ..
 // Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
 // conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9910,7 +9928,7 @@ func (c *Client) UpdateWebChatWithBody(ctx context.Context, webChatID string, co
 // Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
 // conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9941,7 +9959,7 @@ func (c *Client) UpdateWebChat(ctx context.Context, webChatID string, body Updat
 // Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
 // 404.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9972,7 +9990,7 @@ func (c *Client) CreateWsTicketWithBody(ctx context.Context, params *CreateWsTic
 // Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
 // 404.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10251,7 +10269,7 @@ func (c *Client) CreateChatCompletion(ctx context.Context, params *CreateChatCom
 //
 // Returns the organization's chatbots as models, newest first, at most 1000.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `reads`.
 //
 // Corresponds with GET /v1/models (the `ListModels` operationId).
 func (c *Client) ListModels(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10270,7 +10288,7 @@ func (c *Client) ListModels(ctx context.Context, reqEditors ...RequestEditorFn) 
 //
 // Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `reads`.
 //
 // Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
 func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10421,6 +10439,7 @@ func (c *Client) CreateResponse(ctx context.Context, body CreateResponseJSONRequ
 // The following applies unless the visit is anonymous.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Corresponds with GET /ws (the `Connect` operationId).
 func (c *Client) Connect(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -14889,7 +14908,7 @@ type ClientWithResponsesInterface interface {
 	// Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
 	// page beyond the end is 404.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14901,7 +14920,7 @@ type ClientWithResponsesInterface interface {
 	// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
 	// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14913,7 +14932,7 @@ type ClientWithResponsesInterface interface {
 	// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
 	// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14925,7 +14944,7 @@ type ClientWithResponsesInterface interface {
 	// Revokes an API key. This instance refuses the key immediately, other instances within a second. The
 	// organization's last key with the scope `admin` that never expires cannot be revoked (409).
 	//
-	// Requires the scope `admin`. A repeated request is 404.
+	// Requires the scope `admin`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14938,7 +14957,7 @@ type ClientWithResponsesInterface interface {
 	// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
 	// never expires must not expire (409). To change scopes, create another key.
 	//
-	// Requires the scope `admin`. Can be repeated safely.
+	// Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14951,7 +14970,7 @@ type ClientWithResponsesInterface interface {
 	// the change immediately, other instances within a second. The organization's last key with the scope `admin` that
 	// never expires must not expire (409). To change scopes, create another key.
 	//
-	// Requires the scope `admin`. Can be repeated safely.
+	// Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14974,7 +14993,7 @@ type ClientWithResponsesInterface interface {
 	// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
 	// `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14986,7 +15005,7 @@ type ClientWithResponsesInterface interface {
 	// Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
 	// 404.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14999,7 +15018,7 @@ type ClientWithResponsesInterface interface {
 	// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
 	// 400.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15012,7 +15031,7 @@ type ClientWithResponsesInterface interface {
 	// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
 	// 400.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15024,7 +15043,7 @@ type ClientWithResponsesInterface interface {
 	// Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
 	// deleted (409).
 	//
-	// Requires the scope `manage`. A repeated request is 404.
+	// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15035,7 +15054,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a chatbot with its settings. The API key of its model is never returned.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15048,7 +15067,7 @@ type ClientWithResponsesInterface interface {
 	// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
 	// while the engine is `scripted`.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15061,7 +15080,7 @@ type ClientWithResponsesInterface interface {
 	// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
 	// while the engine is `scripted`.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15182,7 +15201,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15193,7 +15212,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15204,7 +15223,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15216,7 +15235,7 @@ type ClientWithResponsesInterface interface {
 	// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
 	// have one of the FAQs, none is deleted and the answer is 404.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15228,7 +15247,7 @@ type ClientWithResponsesInterface interface {
 	// Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
 	// have one of the FAQs, none is deleted and the answer is 404.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15266,7 +15285,7 @@ type ClientWithResponsesInterface interface {
 	// A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
 	// the multipart encoding around them.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15277,7 +15296,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Permanently deletes an FAQ. Existing replies keep their citations of it.
 	//
-	// Requires the scope `manage`. A repeated request is 404.
+	// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15288,7 +15307,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns an FAQ. An FAQ of another chatbot is 404.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15299,7 +15318,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Changes an FAQ. Absent fields are unchanged.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15310,7 +15329,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Changes an FAQ. Absent fields are unchanged.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15330,7 +15349,7 @@ type ClientWithResponsesInterface interface {
 	// Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
 	// 504.
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reports`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15372,7 +15391,7 @@ type ClientWithResponsesInterface interface {
 	// | usage.cachedTokens | Cached tokens | 快取 Token 數 |
 	// | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reports`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15399,7 +15418,7 @@ type ClientWithResponsesInterface interface {
 	// **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
 	// describes one line. `locale` has no effect.
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reports`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15410,7 +15429,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a record. A record of another chatbot is 404.
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15423,7 +15442,7 @@ type ClientWithResponsesInterface interface {
 	// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
 	// set here: it changes with the feedback on the reply (setMessageFeedback).
 	//
-	// Requires the scope `records:write`. Can be repeated safely.
+	// Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15436,7 +15455,7 @@ type ClientWithResponsesInterface interface {
 	// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
 	// set here: it changes with the feedback on the reply (setMessageFeedback).
 	//
-	// Requires the scope `records:write`. Can be repeated safely.
+	// Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15449,7 +15468,7 @@ type ClientWithResponsesInterface interface {
 	// Conversations count on the day they started, messages on the day they were sent, and records on the day they
 	// were finished. Durations are in seconds, and null if nothing was measured.
 	//
-	// Requires the scope `records:read`.
+	// Requires the scope `records:read`. Rate class: `reports`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15486,7 +15505,7 @@ type ClientWithResponsesInterface interface {
 	// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
 	// unknown contact 400.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15523,7 +15542,7 @@ type ClientWithResponsesInterface interface {
 	// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
 	// unknown contact 400.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15535,7 +15554,7 @@ type ClientWithResponsesInterface interface {
 	// Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
 	// 404.
 	//
-	// Requires the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15547,7 +15566,7 @@ type ClientWithResponsesInterface interface {
 	// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
 	// `sourceId` is unique within an inbox; one that is taken is 409.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15559,7 +15578,7 @@ type ClientWithResponsesInterface interface {
 	// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
 	// `sourceId` is unique within an inbox; one that is taken is 409.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15604,7 +15623,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Permanently deletes a contact with its conversations.
 	//
-	// Requires the scope `manage`. A repeated request is 404.
+	// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15615,7 +15634,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a contact with its inboxes.
 	//
-	// Requires the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15626,7 +15645,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Changes a contact. Absent fields are unchanged.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15637,7 +15656,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Changes a contact. Absent fields are unchanged.
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15663,7 +15682,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
 	//
-	// Requires the scope `agent`.
+	// Requires the scope `agent`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15711,7 +15730,7 @@ type ClientWithResponsesInterface interface {
 	// is 404, an unknown contact 400.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-	// an `Idempotency-Key`.
+	// an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15725,7 +15744,7 @@ type ClientWithResponsesInterface interface {
 	// is 404, an unknown contact 400.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-	// an `Idempotency-Key`.
+	// an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15740,7 +15759,7 @@ type ClientWithResponsesInterface interface {
 	// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
 	// `unreadMessagesCount` if the caller has the scope `agent`.
 	//
-	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15755,7 +15774,7 @@ type ClientWithResponsesInterface interface {
 	// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
 	// `unreadMessagesCount` if the caller has the scope `agent`.
 	//
-	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15805,7 +15824,7 @@ type ClientWithResponsesInterface interface {
 	// Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
 	// stopped.
 	//
-	// Requires the scope `chat` or `agent`. A repeated request is 404.
+	// Requires the scope `chat` or `agent`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15818,6 +15837,7 @@ type ClientWithResponsesInterface interface {
 	// not mark messages as read; use `mark_read` of batchConversations.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15829,7 +15849,7 @@ type ClientWithResponsesInterface interface {
 	// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
 	// `autoReplyEnabled: false` the bot answers completions only.
 	//
-	// Requires the scope `chat` or `agent`. Can be repeated safely.
+	// Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15841,7 +15861,7 @@ type ClientWithResponsesInterface interface {
 	// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
 	// `autoReplyEnabled: false` the bot answers completions only.
 	//
-	// Requires the scope `chat` or `agent`. Can be repeated safely.
+	// Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15912,7 +15932,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15923,7 +15943,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15937,7 +15957,7 @@ type ClientWithResponsesInterface interface {
 	// id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
 	// beyond the end is 404.
 	//
-	// Requires the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15948,7 +15968,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns an inbox with its channel.
 	//
-	// Requires the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15958,7 +15978,7 @@ type ClientWithResponsesInterface interface {
 	// GetMeWithResponse Get the caller
 	//
 	// Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
-	// API key is accepted; client tokens are not.
+	// API key is accepted; client tokens are not. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16047,6 +16067,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16060,7 +16081,7 @@ type ClientWithResponsesInterface interface {
 	// `status` frame.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-	// Can be repeated safely.
+	// Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16074,7 +16095,7 @@ type ClientWithResponsesInterface interface {
 	// `status` frame.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-	// Can be repeated safely.
+	// Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16093,6 +16114,7 @@ type ClientWithResponsesInterface interface {
 	// If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16106,7 +16128,7 @@ type ClientWithResponsesInterface interface {
 	// The request has no body. Cancelling a run twice, or after it has finished, has no effect.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-	// Retry safely with an `Idempotency-Key`.
+	// Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16127,6 +16149,7 @@ type ClientWithResponsesInterface interface {
 	// - After the last event the response is 204, at which a browser's EventSource stops.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16144,7 +16167,7 @@ type ClientWithResponsesInterface interface {
 	// completion with a client token counts for the API key that created the token. Page 1 always exists; a later
 	// page beyond the end is 404.
 	//
-	// Requires the scope `admin`.
+	// Requires the scope `admin`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16156,7 +16179,7 @@ type ClientWithResponsesInterface interface {
 	// Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
 	// 404.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16168,7 +16191,7 @@ type ClientWithResponsesInterface interface {
 	// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
 	// chatbot is 404.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16180,7 +16203,7 @@ type ClientWithResponsesInterface interface {
 	// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
 	// chatbot is 404.
 	//
-	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16191,7 +16214,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Deletes a web chat. Its inbox and conversations are kept.
 	//
-	// Requires the scope `manage`. A repeated request is 404.
+	// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16202,7 +16225,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a web chat with the ids of its chatbot and its inbox.
 	//
-	// Requires the scope `manage`.
+	// Requires the scope `manage`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16214,7 +16237,7 @@ type ClientWithResponsesInterface interface {
 	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
 	// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16226,7 +16249,7 @@ type ClientWithResponsesInterface interface {
 	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
 	// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 	//
-	// Requires the scope `manage`. Can be repeated safely.
+	// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16247,7 +16270,7 @@ type ClientWithResponsesInterface interface {
 	// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
 	// 404.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `writes`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16268,7 +16291,7 @@ type ClientWithResponsesInterface interface {
 	// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
 	// 404.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `writes`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16469,7 +16492,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns the organization's chatbots as models, newest first, at most 1000.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16480,7 +16503,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
 	//
-	// Requires the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16603,6 +16626,7 @@ type ClientWithResponsesInterface interface {
 	// The following applies unless the visit is anonymous.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `reads`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16836,9 +16860,21 @@ func (r CreateAPIKeyResponse) ContentType() string {
 	return ""
 }
 
+// DeleteAPIKeyResponse204Headers the declared response headers of an HTTP 204 response for DeleteAPIKey
+type DeleteAPIKeyResponse204Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // DeleteAPIKeyResponse401Headers the declared response headers of an HTTP 401 response for DeleteAPIKey
 type DeleteAPIKeyResponse401Headers struct {
 	WWWAuthenticate string
+}
+
+// DeleteAPIKeyResponse409Headers the declared response headers of an HTTP 409 response for DeleteAPIKey
+type DeleteAPIKeyResponse409Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
 }
 
 // DeleteAPIKeyResponse429Headers the declared response headers of an HTTP 429 response for DeleteAPIKey
@@ -16863,8 +16899,12 @@ type DeleteAPIKeyResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DeleteAPIKeyResponse204Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteAPIKeyResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *DeleteAPIKeyResponse409Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *DeleteAPIKeyResponse429Headers
 }
@@ -16933,6 +16973,12 @@ type UpdateAPIKeyResponse401Headers struct {
 	WWWAuthenticate string
 }
 
+// UpdateAPIKeyResponse409Headers the declared response headers of an HTTP 409 response for UpdateAPIKey
+type UpdateAPIKeyResponse409Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // UpdateAPIKeyResponse429Headers the declared response headers of an HTTP 429 response for UpdateAPIKey
 type UpdateAPIKeyResponse429Headers struct {
 	RateLimit       *string
@@ -16965,6 +17011,8 @@ type UpdateAPIKeyResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateAPIKeyResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *UpdateAPIKeyResponse409Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *UpdateAPIKeyResponse429Headers
 }
@@ -17373,9 +17421,21 @@ func (r CreateChatbotResponse) ContentType() string {
 	return ""
 }
 
+// DeleteChatbotResponse204Headers the declared response headers of an HTTP 204 response for DeleteChatbot
+type DeleteChatbotResponse204Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // DeleteChatbotResponse401Headers the declared response headers of an HTTP 401 response for DeleteChatbot
 type DeleteChatbotResponse401Headers struct {
 	WWWAuthenticate string
+}
+
+// DeleteChatbotResponse409Headers the declared response headers of an HTTP 409 response for DeleteChatbot
+type DeleteChatbotResponse409Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
 }
 
 // DeleteChatbotResponse429Headers the declared response headers of an HTTP 429 response for DeleteChatbot
@@ -17400,8 +17460,12 @@ type DeleteChatbotResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DeleteChatbotResponse204Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteChatbotResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *DeleteChatbotResponse409Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *DeleteChatbotResponse429Headers
 }
@@ -17562,6 +17626,12 @@ type UpdateChatbotResponse401Headers struct {
 	WWWAuthenticate string
 }
 
+// UpdateChatbotResponse409Headers the declared response headers of an HTTP 409 response for UpdateChatbot
+type UpdateChatbotResponse409Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // UpdateChatbotResponse429Headers the declared response headers of an HTTP 429 response for UpdateChatbot
 type UpdateChatbotResponse429Headers struct {
 	RateLimit       *string
@@ -17594,6 +17664,8 @@ type UpdateChatbotResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateChatbotResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *UpdateChatbotResponse409Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *UpdateChatbotResponse429Headers
 }
@@ -18040,6 +18112,8 @@ func (r CreateFaqResponse) ContentType() string {
 // DeleteFaqsResponse204Headers the declared response headers of an HTTP 204 response for DeleteFaqs
 type DeleteFaqsResponse204Headers struct {
 	IdempotencyReplayed *string
+	RateLimit           *string
+	RateLimitPolicy     *string
 }
 
 // DeleteFaqsResponse401Headers the declared response headers of an HTTP 401 response for DeleteFaqs
@@ -18305,6 +18379,12 @@ func (r ImportFaqsResponse) ContentType() string {
 	return ""
 }
 
+// DeleteFaqResponse204Headers the declared response headers of an HTTP 204 response for DeleteFaq
+type DeleteFaqResponse204Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // DeleteFaqResponse401Headers the declared response headers of an HTTP 401 response for DeleteFaq
 type DeleteFaqResponse401Headers struct {
 	WWWAuthenticate string
@@ -18330,6 +18410,8 @@ type DeleteFaqResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DeleteFaqResponse204Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteFaqResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -19683,6 +19765,12 @@ func (r BroadcastMessageResponse) ContentType() string {
 	return ""
 }
 
+// DeleteContactResponse204Headers the declared response headers of an HTTP 204 response for DeleteContact
+type DeleteContactResponse204Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // DeleteContactResponse401Headers the declared response headers of an HTTP 401 response for DeleteContact
 type DeleteContactResponse401Headers struct {
 	WWWAuthenticate string
@@ -19708,6 +19796,8 @@ type DeleteContactResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DeleteContactResponse204Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteContactResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -19865,6 +19955,12 @@ type UpdateContactResponse401Headers struct {
 	WWWAuthenticate string
 }
 
+// UpdateContactResponse409Headers the declared response headers of an HTTP 409 response for UpdateContact
+type UpdateContactResponse409Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // UpdateContactResponse429Headers the declared response headers of an HTTP 429 response for UpdateContact
 type UpdateContactResponse429Headers struct {
 	RateLimit       *string
@@ -19897,6 +19993,8 @@ type UpdateContactResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateContactResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *UpdateContactResponse409Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *UpdateContactResponse429Headers
 }
@@ -20764,6 +20862,12 @@ func (r StartConversationResponse) ContentType() string {
 	return ""
 }
 
+// DeleteConversationResponse204Headers the declared response headers of an HTTP 204 response for DeleteConversation
+type DeleteConversationResponse204Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // DeleteConversationResponse401Headers the declared response headers of an HTTP 401 response for DeleteConversation
 type DeleteConversationResponse401Headers struct {
 	WWWAuthenticate string
@@ -20789,6 +20893,8 @@ type DeleteConversationResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DeleteConversationResponse204Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteConversationResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -22430,6 +22536,12 @@ type StreamRunResponse200Headers struct {
 	XRunID *openapi_types.UUID
 }
 
+// StreamRunResponse204Headers the declared response headers of an HTTP 204 response for StreamRun
+type StreamRunResponse204Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // StreamRunResponse401Headers the declared response headers of an HTTP 401 response for StreamRun
 type StreamRunResponse401Headers struct {
 	WWWAuthenticate string
@@ -22459,6 +22571,8 @@ type StreamRunResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *StreamRunResponse200Headers
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *StreamRunResponse204Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *StreamRunResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -22856,6 +22970,12 @@ func (r CreateWebChatResponse) ContentType() string {
 	return ""
 }
 
+// DeleteWebChatResponse204Headers the declared response headers of an HTTP 204 response for DeleteWebChat
+type DeleteWebChatResponse204Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // DeleteWebChatResponse401Headers the declared response headers of an HTTP 401 response for DeleteWebChat
 type DeleteWebChatResponse401Headers struct {
 	WWWAuthenticate string
@@ -22881,6 +23001,8 @@ type DeleteWebChatResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DeleteWebChatResponse204Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteWebChatResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -23038,6 +23160,12 @@ type UpdateWebChatResponse401Headers struct {
 	WWWAuthenticate string
 }
 
+// UpdateWebChatResponse409Headers the declared response headers of an HTTP 409 response for UpdateWebChat
+type UpdateWebChatResponse409Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // UpdateWebChatResponse429Headers the declared response headers of an HTTP 429 response for UpdateWebChat
 type UpdateWebChatResponse429Headers struct {
 	RateLimit       *string
@@ -23070,6 +23198,8 @@ type UpdateWebChatResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateWebChatResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *UpdateWebChatResponse409Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *UpdateWebChatResponse429Headers
 }
@@ -24042,6 +24172,12 @@ func (r CreateResponseResponse) ContentType() string {
 	return ""
 }
 
+// ConnectResponse101Headers the declared response headers of an HTTP 101 response for Connect
+type ConnectResponse101Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // ConnectResponse401Headers the declared response headers of an HTTP 401 response for Connect
 type ConnectResponse401Headers struct {
 	WWWAuthenticate string
@@ -24069,6 +24205,8 @@ type ConnectResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers101 the parsed response headers for an HTTP 101 response
+	Headers101 *ConnectResponse101Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ConnectResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -24139,7 +24277,7 @@ func (r ConnectResponse) ContentType() string {
 // Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
 // page beyond the end is 404.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24157,7 +24295,7 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, param
 // Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
 // stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24175,7 +24313,7 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 // Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
 // stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24193,7 +24331,7 @@ func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, para
 // Revokes an API key. This instance refuses the key immediately, other instances within a second. The
 // organization's last key with the scope `admin` that never expires cannot be revoked (409).
 //
-// Requires the scope `admin`. A repeated request is 404.
+// Requires the scope `admin`. A repeated request is 404. Rate class: `writes`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24212,7 +24350,7 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, keyI
 // the change immediately, other instances within a second. The organization's last key with the scope `admin` that
 // never expires must not expire (409). To change scopes, create another key.
 //
-// Requires the scope `admin`. Can be repeated safely.
+// Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24231,7 +24369,7 @@ func (c *ClientWithResponses) UpdateAPIKeyWithBodyWithResponse(ctx context.Conte
 // the change immediately, other instances within a second. The organization's last key with the scope `admin` that
 // never expires must not expire (409). To change scopes, create another key.
 //
-// Requires the scope `admin`. Can be repeated safely.
+// Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24260,7 +24398,7 @@ func (c *ClientWithResponses) UpdateAPIKeyWithResponse(ctx context.Context, keyI
 // `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
 // `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24278,7 +24416,7 @@ func (c *ClientWithResponses) ListAuditEventsWithResponse(ctx context.Context, p
 // Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
 // 404.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24297,7 +24435,7 @@ func (c *ClientWithResponses) ListChatbotsWithResponse(ctx context.Context, para
 // true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
 // 400.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24316,7 +24454,7 @@ func (c *ClientWithResponses) CreateChatbotWithBodyWithResponse(ctx context.Cont
 // true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
 // 400.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24334,7 +24472,7 @@ func (c *ClientWithResponses) CreateChatbotWithResponse(ctx context.Context, par
 // Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
 // deleted (409).
 //
-// Requires the scope `manage`. A repeated request is 404.
+// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24351,7 +24489,7 @@ func (c *ClientWithResponses) DeleteChatbotWithResponse(ctx context.Context, cha
 //
 // Returns a chatbot with its settings. The API key of its model is never returned.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24370,7 +24508,7 @@ func (c *ClientWithResponses) GetChatbotWithResponse(ctx context.Context, chatbo
 // default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
 // while the engine is `scripted`.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24389,7 +24527,7 @@ func (c *ClientWithResponses) UpdateChatbotWithBodyWithResponse(ctx context.Cont
 // default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
 // while the engine is `scripted`.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24528,7 +24666,7 @@ func (c *ClientWithResponses) CreateCompletionWithResponse(ctx context.Context, 
 //
 // Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24545,7 +24683,7 @@ func (c *ClientWithResponses) ListFaqsWithResponse(ctx context.Context, chatbotI
 //
 // Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24562,7 +24700,7 @@ func (c *ClientWithResponses) CreateFaqWithBodyWithResponse(ctx context.Context,
 //
 // Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24580,7 +24718,7 @@ func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbot
 // Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
 // have one of the FAQs, none is deleted and the answer is 404.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24598,7 +24736,7 @@ func (c *ClientWithResponses) DeleteFaqsWithBodyWithResponse(ctx context.Context
 // Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
 // have one of the FAQs, none is deleted and the answer is 404.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24642,7 +24780,7 @@ func (c *ClientWithResponses) DeleteFaqsWithResponse(ctx context.Context, chatbo
 // A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
 // the multipart encoding around them.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24659,7 +24797,7 @@ func (c *ClientWithResponses) ImportFaqsWithBodyWithResponse(ctx context.Context
 //
 // Permanently deletes an FAQ. Existing replies keep their citations of it.
 //
-// Requires the scope `manage`. A repeated request is 404.
+// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24676,7 +24814,7 @@ func (c *ClientWithResponses) DeleteFaqWithResponse(ctx context.Context, chatbot
 //
 // Returns an FAQ. An FAQ of another chatbot is 404.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24693,7 +24831,7 @@ func (c *ClientWithResponses) GetFaqWithResponse(ctx context.Context, chatbotID 
 //
 // Changes an FAQ. Absent fields are unchanged.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24710,7 +24848,7 @@ func (c *ClientWithResponses) UpdateFaqWithBodyWithResponse(ctx context.Context,
 //
 // Changes an FAQ. Absent fields are unchanged.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24736,7 +24874,7 @@ func (c *ClientWithResponses) UpdateFaqWithResponse(ctx context.Context, chatbot
 // Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
 // 504.
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reports`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24784,7 +24922,7 @@ func (c *ClientWithResponses) ListRecordsWithResponse(ctx context.Context, chatb
 // | usage.cachedTokens | Cached tokens | 快取 Token 數 |
 // | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reports`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24817,7 +24955,7 @@ func (c *ClientWithResponses) ExportRecordsWithResponse(ctx context.Context, cha
 // **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
 // describes one line. `locale` has no effect.
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reports`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24834,7 +24972,7 @@ func (c *ClientWithResponses) ExportRecordsAsTextWithResponse(ctx context.Contex
 //
 // Returns a record. A record of another chatbot is 404.
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24853,7 +24991,7 @@ func (c *ClientWithResponses) GetRecordWithResponse(ctx context.Context, chatbot
 // unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
 // set here: it changes with the feedback on the reply (setMessageFeedback).
 //
-// Requires the scope `records:write`. Can be repeated safely.
+// Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24872,7 +25010,7 @@ func (c *ClientWithResponses) UpdateRecordWithBodyWithResponse(ctx context.Conte
 // unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
 // set here: it changes with the feedback on the reply (setMessageFeedback).
 //
-// Requires the scope `records:write`. Can be repeated safely.
+// Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24891,7 +25029,7 @@ func (c *ClientWithResponses) UpdateRecordWithResponse(ctx context.Context, chat
 // Conversations count on the day they started, messages on the day they were sent, and records on the day they
 // were finished. Durations are in seconds, and null if nothing was measured.
 //
-// Requires the scope `records:read`.
+// Requires the scope `records:read`. Rate class: `reports`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24934,7 +25072,7 @@ func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, cha
 // successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
 // unknown contact 400.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24977,7 +25115,7 @@ func (c *ClientWithResponses) CreateClientTokenWithBodyWithResponse(ctx context.
 // successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
 // unknown contact 400.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24995,7 +25133,7 @@ func (c *ClientWithResponses) CreateClientTokenWithResponse(ctx context.Context,
 // Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
 // 404.
 //
-// Requires the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25013,7 +25151,7 @@ func (c *ClientWithResponses) ListContactsWithResponse(ctx context.Context, para
 // Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
 // `sourceId` is unique within an inbox; one that is taken is 409.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25031,7 +25169,7 @@ func (c *ClientWithResponses) CreateContactWithBodyWithResponse(ctx context.Cont
 // Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
 // `sourceId` is unique within an inbox; one that is taken is 409.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25094,7 +25232,7 @@ func (c *ClientWithResponses) BroadcastMessageWithResponse(ctx context.Context, 
 //
 // Permanently deletes a contact with its conversations.
 //
-// Requires the scope `manage`. A repeated request is 404.
+// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25111,7 +25249,7 @@ func (c *ClientWithResponses) DeleteContactWithResponse(ctx context.Context, con
 //
 // Returns a contact with its inboxes.
 //
-// Requires the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25128,7 +25266,7 @@ func (c *ClientWithResponses) GetContactWithResponse(ctx context.Context, contac
 //
 // Changes a contact. Absent fields are unchanged.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25145,7 +25283,7 @@ func (c *ClientWithResponses) UpdateContactWithBodyWithResponse(ctx context.Cont
 //
 // Changes a contact. Absent fields are unchanged.
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25183,7 +25321,7 @@ func (c *ClientWithResponses) ListContactConversationsWithResponse(ctx context.C
 //
 // Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
 //
-// Requires the scope `agent`.
+// Requires the scope `agent`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25249,7 +25387,7 @@ func (c *ClientWithResponses) ListInboxConversationsWithResponse(ctx context.Con
 // is 404, an unknown contact 400.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-// an `Idempotency-Key`.
+// an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25269,7 +25407,7 @@ func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context
 // is 404, an unknown contact 400.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-// an `Idempotency-Key`.
+// an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25290,7 +25428,7 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 // `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
 // `unreadMessagesCount` if the caller has the scope `agent`.
 //
-// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25311,7 +25449,7 @@ func (c *ClientWithResponses) BatchConversationsWithBodyWithResponse(ctx context
 // `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
 // `unreadMessagesCount` if the caller has the scope `agent`.
 //
-// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25379,7 +25517,7 @@ func (c *ClientWithResponses) StartConversationWithResponse(ctx context.Context,
 // Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
 // stopped.
 //
-// Requires the scope `chat` or `agent`. A repeated request is 404.
+// Requires the scope `chat` or `agent`. A repeated request is 404. Rate class: `writes`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25398,6 +25536,7 @@ func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context
 // not mark messages as read; use `mark_read` of batchConversations.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25415,7 +25554,7 @@ func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, i
 // Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
 // `autoReplyEnabled: false` the bot answers completions only.
 //
-// Requires the scope `chat` or `agent`. Can be repeated safely.
+// Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25433,7 +25572,7 @@ func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context
 // Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
 // `autoReplyEnabled: false` the bot answers completions only.
 //
-// Requires the scope `chat` or `agent`. Can be repeated safely.
+// Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25528,7 +25667,7 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, id Co
 //
 // Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25545,7 +25684,7 @@ func (c *ClientWithResponses) AddFaqWithBodyWithResponse(ctx context.Context, pa
 //
 // Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25565,7 +25704,7 @@ func (c *ClientWithResponses) AddFaqWithResponse(ctx context.Context, params *Ad
 // id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
 // beyond the end is 404.
 //
-// Requires the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25582,7 +25721,7 @@ func (c *ClientWithResponses) ListInboxesWithResponse(ctx context.Context, param
 //
 // Returns an inbox with its channel.
 //
-// Requires the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25598,7 +25737,7 @@ func (c *ClientWithResponses) GetInboxWithResponse(ctx context.Context, inboxID 
 // GetMeWithResponse Get the caller
 //
 // Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
-// API key is accepted; client tokens are not.
+// API key is accepted; client tokens are not. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25723,6 +25862,7 @@ func (c *ClientWithResponses) CreateOutgoingMessageWithResponse(ctx context.Cont
 // Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25742,7 +25882,7 @@ func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, id str
 // `status` frame.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-// Can be repeated safely.
+// Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25762,7 +25902,7 @@ func (c *ClientWithResponses) SetMessageFeedbackWithBodyWithResponse(ctx context
 // `status` frame.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-// Can be repeated safely.
+// Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25787,6 +25927,7 @@ func (c *ClientWithResponses) SetMessageFeedbackWithResponse(ctx context.Context
 // If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25806,7 +25947,7 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, runID RunI
 // The request has no body. Cancelling a run twice, or after it has finished, has no effect.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-// Retry safely with an `Idempotency-Key`.
+// Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25833,6 +25974,7 @@ func (c *ClientWithResponses) CancelRunWithResponse(ctx context.Context, runID R
 //   - After the last event the response is 204, at which a browser's EventSource stops.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25856,7 +25998,7 @@ func (c *ClientWithResponses) StreamRunWithResponse(ctx context.Context, runID R
 // completion with a client token counts for the API key that created the token. Page 1 always exists; a later
 // page beyond the end is 404.
 //
-// Requires the scope `admin`.
+// Requires the scope `admin`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25874,7 +26016,7 @@ func (c *ClientWithResponses) ListStatelessUsageWithResponse(ctx context.Context
 // Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
 // 404.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25892,7 +26034,7 @@ func (c *ClientWithResponses) ListWebChatsWithResponse(ctx context.Context, para
 // Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
 // chatbot is 404.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25910,7 +26052,7 @@ func (c *ClientWithResponses) CreateWebChatWithBodyWithResponse(ctx context.Cont
 // Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
 // chatbot is 404.
 //
-// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25927,7 +26069,7 @@ func (c *ClientWithResponses) CreateWebChatWithResponse(ctx context.Context, par
 //
 // Deletes a web chat. Its inbox and conversations are kept.
 //
-// Requires the scope `manage`. A repeated request is 404.
+// Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25944,7 +26086,7 @@ func (c *ClientWithResponses) DeleteWebChatWithResponse(ctx context.Context, web
 //
 // Returns a web chat with the ids of its chatbot and its inbox.
 //
-// Requires the scope `manage`.
+// Requires the scope `manage`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -25962,7 +26104,7 @@ func (c *ClientWithResponses) GetWebChatWithResponse(ctx context.Context, webCha
 // Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
 // conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25980,7 +26122,7 @@ func (c *ClientWithResponses) UpdateWebChatWithBodyWithResponse(ctx context.Cont
 // Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
 // conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 //
-// Requires the scope `manage`. Can be repeated safely.
+// Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -26007,7 +26149,7 @@ func (c *ClientWithResponses) UpdateWebChatWithResponse(ctx context.Context, web
 // Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
 // 404.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `writes`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -26034,7 +26176,7 @@ func (c *ClientWithResponses) CreateWsTicketWithBodyWithResponse(ctx context.Con
 // Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
 // 404.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `writes`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -26289,7 +26431,7 @@ func (c *ClientWithResponses) CreateChatCompletionWithResponse(ctx context.Conte
 //
 // Returns the organization's chatbots as models, newest first, at most 1000.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -26306,7 +26448,7 @@ func (c *ClientWithResponses) ListModelsWithResponse(ctx context.Context, reqEdi
 //
 // Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
 //
-// Requires the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -26447,6 +26589,7 @@ func (c *ClientWithResponses) CreateResponseWithResponse(ctx context.Context, bo
 // The following applies unless the visit is anonymous.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `reads`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -26762,6 +26905,23 @@ func ParseDeleteAPIKeyResponse(rsp *http.Response) (*DeleteAPIKeyResponse, error
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		var headers DeleteAPIKeyResponse204Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers204 = &headers
 	case rsp.StatusCode == 401:
 		var headers DeleteAPIKeyResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -26772,6 +26932,23 @@ func ParseDeleteAPIKeyResponse(rsp *http.Response) (*DeleteAPIKeyResponse, error
 			headers.WWWAuthenticate = value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers DeleteAPIKeyResponse409Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers DeleteAPIKeyResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -26898,6 +27075,23 @@ func ParseUpdateAPIKeyResponse(rsp *http.Response) (*UpdateAPIKeyResponse, error
 			headers.WWWAuthenticate = value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers UpdateAPIKeyResponse409Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers UpdateAPIKeyResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -27335,6 +27529,23 @@ func ParseDeleteChatbotResponse(rsp *http.Response) (*DeleteChatbotResponse, err
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		var headers DeleteChatbotResponse204Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers204 = &headers
 	case rsp.StatusCode == 401:
 		var headers DeleteChatbotResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -27345,6 +27556,23 @@ func ParseDeleteChatbotResponse(rsp *http.Response) (*DeleteChatbotResponse, err
 			headers.WWWAuthenticate = value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers DeleteChatbotResponse409Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers DeleteChatbotResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -27569,6 +27797,23 @@ func ParseUpdateChatbotResponse(rsp *http.Response) (*UpdateChatbotResponse, err
 			headers.WWWAuthenticate = value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers UpdateChatbotResponse409Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers UpdateChatbotResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -28084,6 +28329,20 @@ func ParseDeleteFaqsResponse(rsp *http.Response) (*DeleteFaqsResponse, error) {
 			}
 			headers.IdempotencyReplayed = &value
 		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		response.Headers204 = &headers
 	case rsp.StatusCode == 401:
 		var headers DeleteFaqsResponse401Headers
@@ -28332,6 +28591,23 @@ func ParseDeleteFaqResponse(rsp *http.Response) (*DeleteFaqResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		var headers DeleteFaqResponse204Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers204 = &headers
 	case rsp.StatusCode == 401:
 		var headers DeleteFaqResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -29803,6 +30079,23 @@ func ParseDeleteContactResponse(rsp *http.Response) (*DeleteContactResponse, err
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		var headers DeleteContactResponse204Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers204 = &headers
 	case rsp.StatusCode == 401:
 		var headers DeleteContactResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -30037,6 +30330,23 @@ func ParseUpdateContactResponse(rsp *http.Response) (*UpdateContactResponse, err
 			headers.WWWAuthenticate = value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers UpdateContactResponse409Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers UpdateContactResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -30956,6 +31266,23 @@ func ParseDeleteConversationResponse(rsp *http.Response) (*DeleteConversationRes
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		var headers DeleteConversationResponse204Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers204 = &headers
 	case rsp.StatusCode == 401:
 		var headers DeleteConversationResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -32736,6 +33063,23 @@ func ParseStreamRunResponse(rsp *http.Response) (*StreamRunResponse, error) {
 			headers.XRunID = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 204:
+		var headers StreamRunResponse204Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers204 = &headers
 	case rsp.StatusCode == 401:
 		var headers StreamRunResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -33183,6 +33527,23 @@ func ParseDeleteWebChatResponse(rsp *http.Response) (*DeleteWebChatResponse, err
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		var headers DeleteWebChatResponse204Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers204 = &headers
 	case rsp.StatusCode == 401:
 		var headers DeleteWebChatResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -33417,6 +33778,23 @@ func ParseUpdateWebChatResponse(rsp *http.Response) (*UpdateWebChatResponse, err
 			headers.WWWAuthenticate = value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers UpdateWebChatResponse409Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers UpdateWebChatResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -34433,6 +34811,23 @@ func ParseConnectResponse(rsp *http.Response) (*ConnectResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 101:
+		var headers ConnectResponse101Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers101 = &headers
 	case rsp.StatusCode == 401:
 		var headers ConnectResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {

@@ -707,6 +707,9 @@ const (
 	RateClassHistory  RateClass = "history"
 	RateClassList     RateClass = "list"
 	RateClassMessages RateClass = "messages"
+	RateClassReads    RateClass = "reads"
+	RateClassReports  RateClass = "reports"
+	RateClassWrites   RateClass = "writes"
 )
 
 // Valid indicates whether the value is a known member of the RateClass enum.
@@ -717,6 +720,12 @@ func (e RateClass) Valid() bool {
 	case RateClassList:
 		return true
 	case RateClassMessages:
+		return true
+	case RateClassReads:
+		return true
+	case RateClassReports:
+		return true
+	case RateClassWrites:
 		return true
 	default:
 		return false
@@ -8452,7 +8461,15 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 type BadRequestApplicationProblemPlusJSONResponse Problem
 
-type ConflictApplicationProblemPlusJSONResponse Problem
+type ConflictResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+type ConflictApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers ConflictResponseHeaders
+}
 
 type ForbiddenApplicationProblemPlusJSONResponse Problem
 
@@ -8835,10 +8852,22 @@ type DeleteAPIKeyResponseObject interface {
 	VisitDeleteAPIKeyResponse(w http.ResponseWriter) error
 }
 
+type DeleteAPIKey204ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 type DeleteAPIKey204Response struct {
+	Headers DeleteAPIKey204ResponseHeaders
 }
 
 func (response DeleteAPIKey204Response) VisitDeleteAPIKeyResponse(w http.ResponseWriter) error {
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(204)
 	return nil
 }
@@ -8899,10 +8928,16 @@ type DeleteAPIKey409ApplicationProblemPlusJSONResponse struct {
 func (response DeleteAPIKey409ApplicationProblemPlusJSONResponse) VisitDeleteAPIKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9043,10 +9078,16 @@ type UpdateAPIKey409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateAPIKey409ApplicationProblemPlusJSONResponse) VisitUpdateAPIKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9565,10 +9606,22 @@ type DeleteChatbotResponseObject interface {
 	VisitDeleteChatbotResponse(w http.ResponseWriter) error
 }
 
+type DeleteChatbot204ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 type DeleteChatbot204Response struct {
+	Headers DeleteChatbot204ResponseHeaders
 }
 
 func (response DeleteChatbot204Response) VisitDeleteChatbotResponse(w http.ResponseWriter) error {
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(204)
 	return nil
 }
@@ -9629,10 +9682,16 @@ type DeleteChatbot409ApplicationProblemPlusJSONResponse struct {
 func (response DeleteChatbot409ApplicationProblemPlusJSONResponse) VisitDeleteChatbotResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9884,10 +9943,16 @@ type UpdateChatbot409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateChatbot409ApplicationProblemPlusJSONResponse) VisitUpdateChatbotResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10535,6 +10600,8 @@ type DeleteFaqsResponseObject interface {
 
 type DeleteFaqs204ResponseHeaders struct {
 	IdempotencyReplayed *string
+	RateLimit           *string
+	RateLimitPolicy     *string
 }
 
 type DeleteFaqs204Response struct {
@@ -10544,6 +10611,12 @@ type DeleteFaqs204Response struct {
 func (response DeleteFaqs204Response) VisitDeleteFaqsResponse(w http.ResponseWriter) error {
 	if response.Headers.IdempotencyReplayed != nil {
 		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
 	}
 	w.WriteHeader(204)
 	return nil
@@ -10926,10 +10999,22 @@ type DeleteFaqResponseObject interface {
 	VisitDeleteFaqResponse(w http.ResponseWriter) error
 }
 
+type DeleteFaq204ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 type DeleteFaq204Response struct {
+	Headers DeleteFaq204ResponseHeaders
 }
 
 func (response DeleteFaq204Response) VisitDeleteFaqResponse(w http.ResponseWriter) error {
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(204)
 	return nil
 }
@@ -12851,10 +12936,22 @@ type DeleteContactResponseObject interface {
 	VisitDeleteContactResponse(w http.ResponseWriter) error
 }
 
+type DeleteContact204ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 type DeleteContact204Response struct {
+	Headers DeleteContact204ResponseHeaders
 }
 
 func (response DeleteContact204Response) VisitDeleteContactResponse(w http.ResponseWriter) error {
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(204)
 	return nil
 }
@@ -13154,10 +13251,16 @@ type UpdateContact409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateContact409ApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14305,10 +14408,22 @@ type DeleteConversationResponseObject interface {
 	VisitDeleteConversationResponse(w http.ResponseWriter) error
 }
 
+type DeleteConversation204ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 type DeleteConversation204Response struct {
+	Headers DeleteConversation204ResponseHeaders
 }
 
 func (response DeleteConversation204Response) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(204)
 	return nil
 }
@@ -16571,10 +16686,22 @@ func (response StreamRun200TextEventStreamResponse) VisitStreamRunResponse(w htt
 	}
 }
 
+type StreamRun204ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 type StreamRun204Response struct {
+	Headers StreamRun204ResponseHeaders
 }
 
 func (response StreamRun204Response) VisitStreamRunResponse(w http.ResponseWriter) error {
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(204)
 	return nil
 }
@@ -17141,10 +17268,22 @@ type DeleteWebChatResponseObject interface {
 	VisitDeleteWebChatResponse(w http.ResponseWriter) error
 }
 
+type DeleteWebChat204ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 type DeleteWebChat204Response struct {
+	Headers DeleteWebChat204ResponseHeaders
 }
 
 func (response DeleteWebChat204Response) VisitDeleteWebChatResponse(w http.ResponseWriter) error {
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(204)
 	return nil
 }
@@ -17444,10 +17583,16 @@ type UpdateWebChat409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateWebChat409ApplicationProblemPlusJSONResponse) VisitUpdateWebChatResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err

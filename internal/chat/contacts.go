@@ -50,7 +50,7 @@ func (c Contacts) Conversations(ctx context.Context, caller auth.Principal, cont
 		search.InboxID = &found.ID
 	}
 	var page ContactPage
-	err := c.chat.inSearch(ctx, func(ctx context.Context, q *db.Queries) error {
+	err := c.chat.inSearch(ctx, caller.OrganizationID, filter.Keyword, func(ctx context.Context, q *db.Queries) error {
 		rows, total, err := findConversations(ctx, q, caller, contact, search)
 		if err != nil {
 			return err

@@ -72,7 +72,7 @@ func (c *Chat) ListInbox(ctx context.Context, caller auth.Principal, filter Inbo
 		PageLimit:      int32(filter.Limit) + 1,
 	}
 	var page ConversationPage
-	err = c.inSearch(ctx, func(ctx context.Context, q *db.Queries) error {
+	err = c.inSearch(ctx, caller.OrganizationID, filter.Keyword, func(ctx context.Context, q *db.Queries) error {
 		rows, err := c.searchRows(ctx, q, params, filter.Keyword, at.isBackward)
 		if err != nil {
 			return err
@@ -83,11 +83,20 @@ func (c *Chat) ListInbox(ctx context.Context, caller auth.Principal, filter Inbo
 	return page, err
 }
 
-// inSearch runs a search in a transaction. One that takes longer than searchTime is a Timeout.
-func (c *Chat) inSearch(ctx context.Context, search func(context.Context, *db.Queries) error) error {
+// inSearch runs a search in a transaction, and one with a keyword as a report. A search that takes
+// longer than searchTime is a Timeout.
+func (c *Chat) inSearch(ctx context.Context, organization uuid.UUID, keyword *string, search func(context.Context, *db.Queries) error) error {
+	run := func(s *store.Store) error { return inSearchTx(ctx, s, search) }
+	if keyword == nil {
+		return run(c.store)
+	}
+	return c.store.Report(ctx, organization, run)
+}
+
+func inSearchTx(ctx context.Context, s *store.Store, search func(context.Context, *db.Queries) error) error {
 	limited, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
-	err := c.store.InTx(limited, func(q *db.Queries) error {
+	err := s.InTx(limited, func(q *db.Queries) error {
 		if err := q.ConfigureConversationSearch(limited); err != nil {
 			return err
 		}

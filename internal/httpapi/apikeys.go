@@ -148,7 +148,10 @@ func (h keyHandlers) DeleteAPIKey(ctx context.Context, request openapi.DeleteAPI
 func (h keyHandlers) GetMe(ctx context.Context, _ openapi.GetMeRequestObject) (openapi.GetMeResponseObject, error) {
 	principal := auth.PrincipalOf(ctx)
 	limits := []openapi.RateLimitState{}
-	for _, class := range []openapi.RateClass{openapi.RateClassMessages, openapi.RateClassHistory, openapi.RateClassList} {
+	for _, class := range []openapi.RateClass{
+		openapi.RateClassMessages, openapi.RateClassHistory, openapi.RateClassList,
+		openapi.RateClassReads, openapi.RateClassWrites, openapi.RateClassReports,
+	} {
 		state, err := h.limiter.Peek(ctx, string(class), contract.RateCaller(principal))
 		if err != nil {
 			return nil, err

@@ -100,7 +100,7 @@ func TestEveryKeyMayGetMe(t *testing.T) {
 	o := serve(t).organization()
 	for _, scope := range schemaOf("Scope").Enum {
 		me := o.as("somebody", auth.Scope(scope.(string))).get("/api/me/")
-		if !equalJSON(me["scopes"], []any{scope}) || len(me) != 6 || len(objects(me, "rateLimits")) != 3 {
+		if !equalJSON(me["scopes"], []any{scope}) || len(me) != 6 || len(objects(me, "rateLimits")) != 6 {
 			t.Errorf("getMe with the scope %v returned %v", scope, me)
 		}
 	}

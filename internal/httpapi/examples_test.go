@@ -82,7 +82,7 @@ const (
 
 func newTour(t *testing.T) *tour {
 	t.Helper()
-	server := serveWith(t, settings{limits: map[string]int{"messages": 60, "history": 100, "list": 30}})
+	server := serveWith(t, settings{limits: map[string]int{"messages": 60, "history": 100, "list": 30, "reads": 6000, "writes": 1200, "reports": 60}})
 	made := must(server.store.CreateOrganization(t.Context(), uuid.Must(uuid.NewV7()), "Acme"))
 	acme := organization{server: server, id: made.ID, name: made.Name}
 	acme.bot = must(server.bots.Create(t.Context(), made.ID, bot.NewBot{

@@ -79,6 +79,9 @@ func TestRequestsOverTheLimitAnswer429WithRetryAfter(t *testing.T) {
 		send(me).wantRateLimited(op.rateClass, limit)
 		for class, state := range me.rateLimitStates() {
 			want := classes[class]
+			if want == 0 {
+				continue
+			}
 			if class == op.rateClass {
 				want = 0
 			}
@@ -92,6 +95,35 @@ func TestRequestsOverTheLimitAnswer429WithRetryAfter(t *testing.T) {
 	}
 	if met["messages"] != 8 || met["history"] != 2 || met["list"] != 3 {
 		t.Errorf("operations by class: %v", met)
+	}
+}
+
+// Operations without a class of their own count as reads or writes, and those that read many rows as reports.
+func TestReadsWritesAndReportsAreLimited(t *testing.T) {
+	t.Parallel()
+	limits := map[string]int{"reads": 2, "writes": 2, "reports": 2}
+	o := serveWith(t, settings{limits: limits}).organization()
+	for class, paths := range map[string][]string{
+		"reads":   {"GET /api/me/", "GET /api/chatbots/", "GET /v1/models"},
+		"writes":  {"POST /api/ws-tickets/", "POST /api/ws-tickets/", "POST /api/client-tokens/"},
+		"reports": {"GET /api/chatbots/parley/records/", "GET /api/chatbots/parley/statistics/?startDate=2026-01-01&endDate=2026-01-02", "GET /api/chatbots/parley/records/export/?startDate=2026-01-01&endDate=2026-01-02"},
+	} {
+		me := o.as("user of "+class, auth.Admin)
+		for i, path := range paths {
+			method, path, _ := strings.Cut(path, " ")
+			var body any
+			if method == http.MethodPost {
+				body = object{}
+			}
+			got := me.call(method, path, body)
+			if i == limits[class] {
+				if remaining, _ := got.remainingOf(class, limits[class]); got.status != http.StatusTooManyRequests || remaining != 0 {
+					t.Errorf("%s: %d, %d left", got.request, got.status, remaining)
+				}
+			} else if remaining, _ := got.remainingOf(class, limits[class]); got.status == http.StatusTooManyRequests || remaining != limits[class]-1-i {
+				t.Errorf("%s: %d, %d left", got.request, got.status, remaining)
+			}
+		}
 	}
 }
 
@@ -188,7 +220,7 @@ func TestLimitedOperationsAlwaysReportTheRemainingRequests(t *testing.T) {
 	for name, got := range map[string]answer{
 		"no key":        o.call(http.MethodGet, "/api/conversations", nil),
 		"without scope": o.as("records", auth.RecordsRead).call(http.MethodGet, "/api/conversations", nil),
-		"no class":      alice.call(http.MethodGet, "/api/conversations/"+id+"/", nil),
+		"no class":      alice.call(http.MethodGet, "/problems/not_found", nil),
 		"no limit":      serveWith(t, settings{limits: map[string]int{"list": 0}}).organization().as("alice", auth.Chat).call(http.MethodGet, "/api/conversations", nil),
 	} {
 		if got.header.Get("RateLimit") != "" || got.header.Get("RateLimit-Policy") != "" {

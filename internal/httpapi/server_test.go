@@ -126,9 +126,12 @@ func serveWith(t testing.TB, wanted settings) *server {
 	}
 	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bottest.New(opened, keys), store: opened, sql: sql}
 	s.chat = chattest.NewDomain(chattest.Config{Store: opened, Bots: s.bots, Log: log, MaxReplies: wanted.replies})
-	limits := map[string]int{"messages": unlimited, "history": unlimited, "list": unlimited, "refusals": 0}
+	limits := map[string]int{"messages": unlimited, "history": unlimited, "list": unlimited, "reads": unlimited, "writes": unlimited, "reports": unlimited, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
-	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
+	limiter := ratelimit.New(ratelimit.Limits{
+		Messages: limits["messages"], History: limits["history"], List: limits["list"],
+		Reads: limits["reads"], Writes: limits["writes"], Reports: limits["reports"], Refusals: limits["refusals"],
+	})
 	limiter.Ceilings = wanted.ceilings
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat.Chat, Visits: s.chat.Visits, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{

@@ -123,17 +123,27 @@ func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, filt
 		}
 		inboxID = &found.ID
 	}
-	count, err := i.store.CountContacts(ctx, organization, pattern, inboxID)
-	if err != nil {
-		return nil, 0, err
+	var count int64
+	var rows []db.ListContactsRow
+	read := func(s *store.Store) (err error) {
+		if count, err = s.CountContacts(ctx, organization, pattern, inboxID); err != nil {
+			return err
+		}
+		rows, err = s.ListContacts(ctx, db.ListContactsParams{
+			OrganizationID: organization,
+			Pattern:        pattern,
+			InboxID:        inboxID,
+			PageLimit:      int32(limit),
+			PageOffset:     int32(offset),
+		})
+		return err
 	}
-	rows, err := i.store.ListContacts(ctx, db.ListContactsParams{
-		OrganizationID: organization,
-		Pattern:        pattern,
-		InboxID:        inboxID,
-		PageLimit:      int32(limit),
-		PageOffset:     int32(offset),
-	})
+	var err error
+	if pattern != nil {
+		err = i.store.Report(ctx, organization, read)
+	} else {
+		err = read(i.store)
+	}
 	contacts := make([]Contact, len(rows))
 	for n, row := range rows {
 		contacts[n] = Contact{Contact: row.Contact, InboxIDs: row.InboxIds, InboxNames: row.InboxNames}

@@ -25,6 +25,9 @@ type Limits struct {
 	Messages int
 	History  int
 	List     int
+	Reads    int // all other requests that read
+	Writes   int // all other requests that write
+	Reports  int // reads of many rows: lists of records, statistics, and exports
 	Refusals int // requests without a valid credential, counted per address
 }
 
@@ -37,6 +40,12 @@ func (l Limits) of(class string) int {
 		return l.History
 	case "list":
 		return l.List
+	case "reads":
+		return l.Reads
+	case "writes":
+		return l.Writes
+	case "reports":
+		return l.Reports
 	case "refusals":
 		return l.Refusals
 	}
@@ -86,7 +95,7 @@ type State struct {
 func New(limits Limits) *Limiter {
 	store := memory.NewStore()
 	l := &Limiter{classes: make(map[string]*rateClass)}
-	for _, name := range []string{"messages", "history", "list", "refusals"} {
+	for _, name := range []string{"messages", "history", "list", "reads", "writes", "reports", "refusals"} {
 		l.classes[name] = &rateClass{name: name, limit: limits.of(name), local: store}
 	}
 	return l

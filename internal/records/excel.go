@@ -125,12 +125,12 @@ func (e *Export) writeOverflow(ctx context.Context, file *blockBuffer, book *xls
 
 // addOverflow writes the overflow of a few records in one turn.
 func (e *Export) addOverflow(ctx context.Context, book *xlsx.Workbook, labels labels, ids []uuid.UUID) error {
-	turn, err := e.throttle.begin(ctx)
+	turn, err := e.throttle.begin(ctx, e.first.OrganizationID)
 	if err != nil {
 		return err
 	}
 	defer turn.end()
-	block, err := e.store.ListRecordTexts(ctx, e.first.OrganizationID, ids)
+	block, err := e.store.ForExports().ListRecordTexts(ctx, e.first.OrganizationID, ids)
 	if err != nil {
 		return fmt.Errorf("read long records: %w", err)
 	}

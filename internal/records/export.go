@@ -141,13 +141,13 @@ func (e *Export) writeBlocks(ctx context.Context, file *blockBuffer, add func(*d
 // addBlock calls add for each record of a block and returns the last one. Its ID is zero when the
 // block is empty.
 func (e *Export) addBlock(ctx context.Context, next db.ListRecordsBeforeParams, add func(*db.Record) error) (last db.Record, err error) {
-	block, err := e.throttle.begin(ctx)
+	block, err := e.throttle.begin(ctx, next.OrganizationID)
 	if err != nil {
 		return last, err
 	}
 	defer block.end()
 	var decoder rowDecoder
-	err = e.store.ReadRaw(ctx, func(q *db.Queries) {
+	err = e.store.ForExports().ReadRaw(ctx, func(q *db.Queries) {
 		_ = q.ConfigureRecordExport(ctx)
 		_, _ = q.ListRecordsBefore(ctx, next)
 	}, func(query int, columns [][]byte) error {

@@ -1,6 +1,10 @@
 package records
 
-import "context"
+import (
+	"context"
+
+	"github.com/google/uuid"
+)
 
 // AppendCSV is exported for its benchmark.
 var AppendCSV = appendCSV
@@ -15,7 +19,7 @@ func (r *RowDecoder) Decode(columns [][]byte) error { return r.decode(columns) }
 func NewThrottle(queryCount func() int64) func(context.Context) (end func(), err error) {
 	throttle := newThrottle(queryCount)
 	return func(ctx context.Context) (func(), error) {
-		block, err := throttle.begin(ctx)
+		block, err := throttle.begin(ctx, uuid.Nil)
 		if err != nil {
 			return nil, err
 		}

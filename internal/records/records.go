@@ -85,12 +85,14 @@ func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filte
 		PageLimit:      int32(pageSize),
 	}
 	var rows []db.SearchRecordsRow
-	err = r.store.InTx(ctx, func(q *db.Queries) error {
-		if err := q.ConfigureRecordSearch(ctx); err != nil {
+	err = r.store.Report(ctx, organization, func(s *store.Store) error {
+		return s.InTx(ctx, func(q *db.Queries) error {
+			if err := q.ConfigureRecordSearch(ctx); err != nil {
+				return err
+			}
+			rows, err = q.SearchRecords(ctx, params)
 			return err
-		}
-		rows, err = q.SearchRecords(ctx, params)
-		return err
+		})
 	})
 	if err != nil {
 		return nil, 0, err

@@ -9,6 +9,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/apperr"
+	"parley/internal/store"
 )
 
 // maxStatisticsDays is a leap year.
@@ -53,20 +54,26 @@ func (r *Records) Statistics(ctx context.Context, organization, bot uuid.UUID, d
 	}
 	starts := days.starts()
 	since, until := days.Span()
-	sums, err := r.store.AggregateRecordsByDay(ctx, db.AggregateRecordsByDayParams{
-		Days: starts, OrganizationID: organization, BotID: bot, Since: since, Until: until,
-	})
-	if err != nil {
-		return Statistics{}, err
-	}
-	conversations, err := r.store.CountConversationsByDay(ctx, db.CountConversationsByDayParams{
-		Days: starts, OrganizationID: organization, BotID: bot, Since: since, Until: until,
-	})
-	if err != nil {
-		return Statistics{}, err
-	}
-	messages, err := r.store.CountMessagesByDay(ctx, db.CountMessagesByDayParams{
-		Days: starts, OrganizationID: organization, BotID: bot, Since: since, Until: until,
+	var sums []db.AggregateRecordsByDayRow
+	var conversations []db.CountConversationsByDayRow
+	var messages []db.CountMessagesByDayRow
+	err := r.store.Report(ctx, organization, func(s *store.Store) (err error) {
+		sums, err = s.AggregateRecordsByDay(ctx, db.AggregateRecordsByDayParams{
+			Days: starts, OrganizationID: organization, BotID: bot, Since: since, Until: until,
+		})
+		if err != nil {
+			return err
+		}
+		conversations, err = s.CountConversationsByDay(ctx, db.CountConversationsByDayParams{
+			Days: starts, OrganizationID: organization, BotID: bot, Since: since, Until: until,
+		})
+		if err != nil {
+			return err
+		}
+		messages, err = s.CountMessagesByDay(ctx, db.CountMessagesByDayParams{
+			Days: starts, OrganizationID: organization, BotID: bot, Since: since, Until: until,
+		})
+		return err
 	})
 	if err != nil {
 		return Statistics{}, err

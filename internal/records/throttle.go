@@ -4,6 +4,10 @@ import (
 	"context"
 	"runtime"
 	"time"
+
+	"github.com/google/uuid"
+
+	"parley/internal/fair"
 )
 
 const (
@@ -20,9 +24,9 @@ const (
 // throttle makes the exports of a process background work. An export needs nothing but CPU, in the process and in
 // PostgreSQL, so that several concurrent exports would slow down all requests.
 //
-// Exports take turns: one of them at a time reads and encodes a block, in the order in which they started to wait.
-// After each block all exports pause, for a time proportional to the queries of other requests during the block.
-// Without other load there is no pause.
+// Exports take turns: one of them at a time reads and encodes a block. Organizations take turns, and the exports of one
+// are served in the order in which they started to wait. After each block all exports pause, for a time proportional
+// to the queries of other requests during the block. Without other load there is no pause.
 //
 // The pause does not depend on the duration of the block: CPU and database are shared fairly, so a busy machine slows
 // a block down only a little.
@@ -31,36 +35,36 @@ const (
 // therefore delays no other export. A context that ends while waiting or pausing gives up its turn.
 type throttle struct {
 	queryCount func() int64 // all queries of this process
-	turn       chan struct{}
+	turn       *fair.Semaphore
 	nextStart  time.Time // when the pause ends; belongs to the holder of the turn
 }
 
 func newThrottle(queryCount func() int64) *throttle {
-	return &throttle{queryCount: queryCount, turn: make(chan struct{}, 1)}
+	return &throttle{queryCount: queryCount, turn: fair.New(fair.Limits{Size: 1})}
 }
 
 // block is the right to read and encode one block.
 type block struct {
 	throttle *throttle
+	release  func()
 	queries  int64 // before the block
 	records  int
 }
 
 // begin waits for a turn and for the end of the pause, or until ctx ends. The holder must wait for
 // nothing but the database.
-func (t *throttle) begin(ctx context.Context) (*block, error) {
-	select {
-	case t.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+func (t *throttle) begin(ctx context.Context, organization uuid.UUID) (*block, error) {
+	release, err := t.turn.Acquire(ctx, organization, 1)
+	if err != nil {
+		return nil, err
 	}
 	pause := time.NewTimer(time.Until(t.nextStart))
 	defer pause.Stop()
 	select {
 	case <-pause.C:
-		return &block{throttle: t, queries: t.queryCount()}, nil
+		return &block{throttle: t, release: release, queries: t.queryCount()}, nil
 	case <-ctx.Done():
-		<-t.turn
+		release()
 		return nil, ctx.Err()
 	}
 }
@@ -76,5 +80,5 @@ func (b *block) addRecord() {
 func (b *block) end() {
 	others := b.throttle.queryCount() - b.queries - 1
 	b.throttle.nextStart = time.Now().Add(min(time.Duration(others)*pausePerQuery, maxPause))
-	<-b.throttle.turn
+	b.release()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	gendb "parley/gen/db"
 )
@@ -32,3 +33,6 @@ func Migrate(ctx context.Context, url string, files fs.FS, log *slog.Logger) (in
 	}
 	return migrate(ctx, config, files, log)
 }
+
+// PoolOfReports returns the statistics of the connections of reports.
+func PoolOfReports(s *Store) *pgxpool.Stat { return s.reports.pool.Stat() }

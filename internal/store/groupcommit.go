@@ -29,6 +29,8 @@ const (
 	// statements are refused.
 	maxQueued      = 4096
 	maxQueuedBytes = 64 << 20
+	// groupConnections are one, and a second that replaces one that hangs and is not closed yet.
+	groupConnections = 2
 )
 
 // SessionKey is the primary key of a session: the only row that a group-committed statement locks.
@@ -172,8 +174,7 @@ type isolatedQueue struct{ statements []*statement }
 
 func openGroupCommit(ctx context.Context, config *pgxpool.Config, isolatedPool *pgxpool.Pool, stats *counters, traces *trace.Tracer) (*groupCommit, error) {
 	config = config.Copy()
-	// The second connection replaces one that hangs and is not closed yet.
-	config.MaxConns, config.MinConns, config.MinIdleConns = 2, 0, 0
+	config.MaxConns, config.MinConns, config.MinIdleConns = groupConnections, 0, 0
 	setSettings(config.ConnConfig, map[string]string{"lock_timeout": batchLockTimeout})
 	pool, err := newPool(ctx, config)
 	if err != nil {

@@ -24,6 +24,7 @@ type Store struct {
 	*gendb.Queries
 	pool          *pgxpool.Pool
 	group         *groupCommit
+	reports       *reports
 	stats         *counters
 	schemaVersion int64
 	// maintenance is the connection configuration for long operations, without a read timeout.
@@ -52,7 +53,7 @@ var sessionSettings = map[string]string{
 	"jit":                             "off",
 }
 
-// minPoolSize is the smallest maximum size of the pool. More connections than this only queue
+// minPoolSize is the smallest maximum number of connections of all pools together. More connections than this only queue
 // inside the PostgreSQL of a small machine.
 const minPoolSize = 16
 
@@ -76,7 +77,7 @@ func WithTraces(traces *trace.Tracer) Option { return func(o *options) { o.trace
 
 // Open connects to the database at url and applies the pending migrations while others use it.
 // Programs that open one database at the same time take turns.
-func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
+func Open(ctx context.Context, url string, opts ...Option) (_ *Store, err error) {
 	o := options{log: slog.New(slog.DiscardHandler), readTimeout: defaultReadTimeout}
 	for _, option := range opts {
 		option(&o)
@@ -90,26 +91,30 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	hosts := newSilentHosts(&config.ConnConfig.Config)
 	setReadTimeout(config.ConnConfig, o.readTimeout, hosts)
 	setReadTimeout(maintenance, maintenanceTimeout, hosts)
-	pool, err := newPool(ctx, config)
-	if err != nil {
+	opened := &Store{stats: stats, maintenance: maintenance}
+	defer func() {
+		if err != nil {
+			opened.Close()
+		}
+	}()
+	config.MaxConns -= groupConnections
+	if opened.reports, err = openReports(ctx, config); err != nil {
+		return nil, err
+	}
+	if opened.pool, err = newPool(ctx, config); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	if err := checkServer(ctx, pool); err != nil {
-		pool.Close()
+	if err := checkServer(ctx, opened.pool); err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", shorten(err))
 	}
-	version, err := migrate(ctx, maintenance, db.Migrations, o.log)
-	if err != nil {
-		pool.Close()
+	if opened.schemaVersion, err = migrate(ctx, maintenance, db.Migrations, o.log); err != nil {
 		return nil, err
 	}
-	group, err := openGroupCommit(ctx, config, pool, stats, o.traces)
-	if err != nil {
-		pool.Close()
+	if opened.group, err = openGroupCommit(ctx, config, opened.pool, stats, o.traces); err != nil {
 		return nil, err
 	}
-	queries := gendb.New(translator{on: pool, retries: maxRetries})
-	return &Store{Queries: queries, pool: pool, group: group, stats: stats, schemaVersion: version, maintenance: maintenance}, nil
+	opened.Queries = gendb.New(translator{on: opened.pool, retries: maxRetries})
+	return opened, nil
 }
 
 func poolConfig(url string, stats *counters, traces *trace.Tracer) (*pgxpool.Config, error) {
@@ -134,8 +139,15 @@ func poolConfig(url string, stats *counters, traces *trace.Tracer) (*pgxpool.Con
 
 // Close waits for the connections in use and closes all of them.
 func (s *Store) Close() {
-	s.group.close()
-	s.pool.Close()
+	if s.group != nil { // nil if Open has failed, as the pools may be
+		s.group.close()
+	}
+	if s.pool != nil {
+		s.pool.Close()
+	}
+	if s.reports != nil {
+		s.reports.pool.Close()
+	}
 }
 
 // Ready returns an error unless the database answers and accepts writes. If it is read-only, as a
@@ -148,6 +160,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	if isReadOnly {
 		s.pool.Reset()
 		s.group.pool.Reset()
+		s.reports.pool.Reset()
 		return unavailable(errReadOnly)
 	}
 	return nil
@@ -156,12 +169,15 @@ func (s *Store) Ready(ctx context.Context) error {
 // SchemaVersion returns the version of the newest migration.
 func (s *Store) SchemaVersion() int64 { return s.schemaVersion }
 
-// PoolStats returns the statistics of the connection pool.
+// PoolStats returns the statistics of the connection pool, without the connections of reports and group
+// commits.
 func (s *Store) PoolStats() *pgxpool.Stat { return s.pool.Stat() }
 
 // QueryCount returns how many queries this process has made. The difference of two counts shows how
 // busy it was in between.
-func (s *Store) QueryCount() int64 { return s.pool.Stat().AcquireCount() + s.group.submitted.Load() }
+func (s *Store) QueryCount() int64 {
+	return s.pool.Stat().AcquireCount() + s.reports.pool.Stat().AcquireCount() + s.group.submitted.Load()
+}
 
 // InTx runs fn in one transaction. It commits when fn returns nil and rolls back otherwise. When
 // the transaction loses a race it runs fn again, up to three times. fn must use only q, and publish

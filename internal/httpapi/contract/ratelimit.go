@@ -9,19 +9,24 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"parley/internal/auth"
+	"parley/internal/clientaddr"
 	"parley/internal/ratelimit"
 )
 
-// limitRate enforces the rate limit of an operation for the user of a principal, and sets the RateLimit headers.
-// count is Limiter.Take, or Limiter.Peek for a request that does not count. Echo's error handler adds Retry-After to
-// a refusal.
+// limitRate enforces the rate limit of an operation for the caller, an anonymous one by address, and sets the RateLimit
+// headers. count is Limiter.Take, or Limiter.Peek for a request that does not count. Echo's error handler adds
+// Retry-After to a refusal.
 func limitRate(ec echo.Context, op *operation, principal auth.Principal,
 	count func(ctx context.Context, class string, caller ratelimit.Caller) (ratelimit.State, error),
 ) error {
 	if op.rateClass == "" {
 		return nil
 	}
-	state, err := count(ec.Request().Context(), op.rateClass, RateCaller(principal))
+	caller := RateCaller(principal)
+	if principal.IsAnonymous() {
+		caller = ratelimit.By(clientaddr.Key(ec.Request().RemoteAddr))
+	}
+	state, err := count(ec.Request().Context(), op.rateClass, caller)
 	if state.Limit > 0 {
 		header := ec.Response().Header()
 		header.Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=60`, state.Class, state.Limit))

@@ -107,7 +107,7 @@ func (d *Dispatcher) startQueued(ctx context.Context) error {
 		query, cancel := context.WithTimeout(ctx, feed.QueryTimeout)
 		waiting, err := d.store.ListSessionsWithQueuedRuns(query, db.ListSessionsWithQueuedRunsParams{
 			Batch:              int32(begun.free),
-			OrganizationLimit:  int32(d.slots.organizationLimit),
+			OrganizationLimit:  int32(begun.share),
 			OrganizationIds:    begun.organizations,
 			RunningCounts:      begun.taken,
 			ExcludedSessionIds: skipped,
@@ -116,6 +116,7 @@ func (d *Dispatcher) startQueued(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		started, before := 0, len(skipped)
 		for _, session := range waiting {
 			if !d.slots.takeQueued(session.OrganizationID) {
 				continue
@@ -123,6 +124,7 @@ func (d *Dispatcher) startQueued(ctx context.Context) error {
 			work, ok, err := d.next(session.OrganizationID, session.SessionID, false)
 			if ok {
 				go d.answer(work) // Close waits for its slot
+				started++
 				continue
 			}
 			d.slots.putBack(session.OrganizationID)
@@ -131,7 +133,8 @@ func (d *Dispatcher) startQueued(ctx context.Context) error {
 			}
 			skipped = append(skipped, session.SessionID)
 		}
-		hasMore = len(waiting) >= begun.free && ctx.Err() == nil
+		// Without any progress, the rest waits for shares to grow.
+		hasMore = len(waiting) >= begun.free && (started > 0 || len(skipped) > before) && ctx.Err() == nil
 		d.slots.endScan(begun, hasMore)
 	}
 	if len(skipped) > 0 { // locks are short, and nothing signals their release

@@ -9,6 +9,10 @@ import (
 // slots bounds the concurrent replies of this instance, in total and per organization. A run without a slot waits in
 // the database. While any run may be waiting, new runs get slots only through the queue, so that none overtakes
 // another. An organization that uses all of its own slots delays only its own runs.
+//
+// An organization's share shrinks with the free slots, so that some are always left for one that has
+// none. An organization alone gets organizationLimit; of two that take all they can, each gets less, and
+// so on. A single organization may use all slots if organizationLimit is not less than limit.
 type slots struct {
 	limit             int
 	organizationLimit int
@@ -43,7 +47,7 @@ func (s *slots) take(organization uuid.UUID) bool {
 		return true
 	}
 	s.refusals++
-	if s.taken[organization] >= s.organizationLimit {
+	if s.isFull(organization) {
 		s.crowded[organization] = true
 	} else if !s.crowded[organization] {
 		s.isContended = true
@@ -73,7 +77,7 @@ func (s *slots) isAwaited(organization uuid.UUID) bool {
 
 // grant requires the lock.
 func (s *slots) grant(organization uuid.UUID) bool {
-	if s.isClosed || s.total >= s.limit || s.taken[organization] >= s.organizationLimit {
+	if s.isClosed || s.total >= s.limit || s.isFull(organization) {
 		return false
 	}
 	s.total++
@@ -82,18 +86,47 @@ func (s *slots) grant(organization uuid.UUID) bool {
 	return true
 }
 
+// isFull reports whether an organization has its share of the slots. It requires the lock.
+func (s *slots) isFull(organization uuid.UUID) bool {
+	taken := s.taken[organization]
+	return taken > 0 && taken >= s.share()
+}
+
+// share returns how many slots an organization may have now. It is proportional to the free slots, with
+// the factor that yields organizationLimit for an organization alone. It requires the lock.
+func (s *slots) share() int {
+	if s.organizationLimit >= s.limit {
+		return s.organizationLimit
+	}
+	free, others := int64(s.limit-s.total), int64(s.limit-s.organizationLimit)
+	share := (int64(s.organizationLimit)*free + others - 1) / others // rounded up
+	return int(min(share, int64(s.organizationLimit)))
+}
+
 // release releases a slot and wakes the queue if a run may be waiting for it.
 func (s *slots) release(organization uuid.UUID) {
 	s.mu.Lock()
 	isAwaited := s.isAwaited(organization) || s.isScanning
 	s.mu.Unlock()
 	s.putBack(organization)
-	if isAwaited {
+	if isAwaited || s.hasRoomForCrowded() {
 		s.signal()
 	}
 }
 
-// putBack releases a slot that the queue took and did not use.
+// hasRoomForCrowded reports whether the share of an organization has grown whose runs may be waiting.
+func (s *slots) hasRoomForCrowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for organization := range s.crowded {
+		if !s.isFull(organization) {
+			return true
+		}
+	}
+	return false
+}
+
+// putBack gives back a slot that the queue took and did not use.
 func (s *slots) putBack(organization uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,6 +155,7 @@ func (s *slots) mustYield(organization uuid.UUID) bool {
 // usage is the usage of slots when a scan of the queue began.
 type usage struct {
 	free          int
+	share         int // how many slots an organization may have
 	organizations []uuid.UUID
 	taken         []int32 // of the organizations' own slots
 	refusals      int
@@ -135,7 +169,7 @@ func (s *slots) beginScan() usage {
 		return usage{}
 	}
 	s.isScanning = true
-	found := usage{free: s.limit - s.total, refusals: s.refusals}
+	found := usage{free: s.limit - s.total, share: max(s.share(), 1), refusals: s.refusals}
 	for organization, n := range s.taken {
 		found.organizations = append(found.organizations, organization)
 		found.taken = append(found.taken, int32(n))
@@ -167,8 +201,8 @@ func (s *slots) fullOrganizations() []uuid.UUID {
 // listFull requires the lock.
 func (s *slots) listFull() []uuid.UUID {
 	full := []uuid.UUID{}
-	for organization, n := range s.taken {
-		if n >= s.organizationLimit {
+	for organization, n := range s.taken { // only organizations with slots have an entry
+		if n >= s.share() {
 			full = append(full, organization)
 		}
 	}

@@ -108,6 +108,27 @@ func TestFullOrganizationDoesNotRefuseOthers(t *testing.T) {
 	}
 }
 
+// However many organizations take all the slots that they can, another one still gets a slot at once.
+func TestSomeSlotsAreLeftForOtherOrganizations(t *testing.T) {
+	t.Parallel()
+	c := chattest.NewCluster(t)
+	d := c.InstanceWith(chattest.Config{MaxReplies: 16, MaxRepliesPerOrganization: 8})
+	for i := range 4 {
+		c.AskMany(d, c.SlowBotUser(fmt.Sprint("Silent ", i), time.Minute), 20)
+	}
+	sent := c.AskMany(d, c.SlowBotUser("Calm", time.Millisecond), 1)[0]
+	if queued := c.Count("SELECT count(*) FROM runs WHERE id = $1 AND state = 'queued'", *sent.RunID); queued != 0 {
+		t.Error("the question of the last organization was queued")
+	}
+	chattest.AwaitOutcome(t, sent.Reply)
+	if total, ofOrganization := c.MaxConcurrent(); total > 16 || ofOrganization > 8 {
+		t.Errorf("%d replies and %d of one organization were concurrent", total, ofOrganization)
+	}
+	if running := c.Count("SELECT count(*) FROM runs WHERE state = 'running'"); running != 8+4+2+1 {
+		t.Errorf("%d silent replies are running, want 8, 4, 2 and 1", running)
+	}
+}
+
 func TestConversationsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)

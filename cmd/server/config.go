@@ -204,7 +204,7 @@ func loadModel(l *envLoader) modelConfig {
 		return m
 	}
 	if m.Name == "" {
-		l.check("OPENAI_MODEL", errors.New("must be set with OPENAI_BASE_URL and OPENAI_API_KEY"))
+		l.check("OPENAI_MODEL", errors.New("must be set if OPENAI_BASE_URL or OPENAI_API_KEY is set"))
 	}
 	m.BaseURL = cmp.Or(m.BaseURL, "https://api.openai.com/v1")
 	l.check("OPENAI_BASE_URL", bot.CheckBaseURL(m.BaseURL)) // does not repeat the URL, which may hold a password

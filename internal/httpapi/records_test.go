@@ -22,7 +22,7 @@ const (
 	statisticsPath = "/api/chatbots/parley/statistics/"
 )
 
-// withDays adds days to a query that include the whole time of the test.
+// withDays adds days to a query that span the whole test.
 func withDays(query string) string {
 	return "?" + strings.TrimSuffix("startDate="+dayParameters["startDate"]+"&endDate="+dayParameters["endDate"]+"&"+query, "&")
 }

@@ -53,7 +53,7 @@ func (t *tally) countTokens(outcome *reply.Outcome) {
 	t.reasoning.Add(toInt64(answer.ReasoningTokens))
 }
 
-// countAttempt counts an attempt that has ended, without an outcome if none was to be stored.
+// countAttempt counts an attempt that has ended. outcome is nil if nothing had to be stored.
 func (t *tally) countAttempt(outcome *reply.Outcome, err error) {
 	if outcome != nil {
 		t.countTokens(outcome)

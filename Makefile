@@ -103,7 +103,7 @@ check-generated: ## gen/ is up to date
 	@tools/check-generated.sh
 
 .PHONY: check-spec
-check-spec: $(NODE_MODULES) ## the spec is valid, follows our rules and is compatible with the last release
+check-spec: $(NODE_MODULES) ## the spec is valid, follows the rules in api/ and is compatible with the last release
 	go test ./api/...
 	tools/node_modules/.bin/redocly lint api/openapi.yaml api/asyncapi.yaml
 	tools/node_modules/.bin/spectral lint --fail-severity=warn --display-only-failures api/openapi.yaml api/asyncapi.yaml

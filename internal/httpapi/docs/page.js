@@ -1,6 +1,6 @@
-// Shows the document as a page to read first, to try second: every operation is listed, none unfolded, each with the address
-// that a reader can pass on. The server's own extensions (x-scopes, x-rate-limit …) are shown. YAML keeps the order in which
-// the document is written; the JSON form is in alphabetical order.
+// Shows the document for reading first and trying second: every operation is listed, collapsed, with a URL that can be shared.
+// The document's extensions (x-scopes, x-rate-limit …) are shown. The page loads the YAML, which keeps the order of the document;
+// the JSON form is in alphabetical order.
 const page = document.getElementById('page')
 window.ui = SwaggerUIBundle({
   url: page.dataset.document,
@@ -16,7 +16,7 @@ window.ui = SwaggerUIBundle({
   showCommonExtensions: true,
   showExtensions: true,
   validatorUrl: null,
-  // Requests go to the server that served this page, also where a proxy hides its public address.
+  // Requests go to the server that served this page, even if a proxy hides its public address.
   requestInterceptor: (request) => {
     const address = new URL(request.url, location.href)
     request.url = location.origin + address.pathname + address.search

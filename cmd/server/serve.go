@@ -149,7 +149,11 @@ func (c *components) assemble(ctx context.Context, config config, log *slog.Logg
 	c.auth = auth.New(c.store, auth.WithKeys(c.secrets), auth.WithTickets(realtime.NewOneTimeStore(c.redis)))
 	var engines bot.Engines
 	engines, c.models = newEngines(c.store, c.secrets, c.traces)
-	c.bots = bot.New(c.store, engines, bot.WithKeys(c.secrets), bot.WithFirstTokens(firstTokens(c.registry, engines.Names())))
+	options := []bot.Option{bot.WithKeys(c.secrets), bot.WithFirstTokens(firstTokens(c.registry, engines.Names()))}
+	if model := config.Model; model.Name != "" {
+		options = append(options, bot.WithModel(model.Name, model.BaseURL, model.APIKey))
+	}
+	c.bots = bot.New(c.store, engines, options...)
 	if err := applyModel(ctx, c.store, c.bots, config); err != nil {
 		return nil, err
 	}

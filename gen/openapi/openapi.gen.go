@@ -1923,6 +1923,10 @@ type ChatbotCreate struct {
 
 	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 	// the model and its API key.
+	//
+	// Without `baseUrl`, `name` must be the name of the model that the operator has configured (`OPENAI_MODEL`): the
+	// chatbot gets its address and, unless `apiKey` is given, its key, and the engine `openai` unless `engine` is
+	// given. A string instead of the object is such a name. An unknown name is 400.
 	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
 	// Name A name, which must not be blank.
@@ -2049,6 +2053,10 @@ type ChatbotUpdate struct {
 
 	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 	// the model and its API key.
+	//
+	// Without `baseUrl`, `name` must be the name of the model that the operator has configured (`OPENAI_MODEL`): the
+	// chatbot gets its address and, unless `apiKey` is given, its key, and the engine `openai` unless `engine` is
+	// given. A string instead of the object is such a name. An unknown name is 400.
 	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
 	// Name A name, which must not be blank.
@@ -3742,6 +3750,10 @@ type ModelResponseEvent struct {
 
 // ModelSettings Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 // the model and its API key.
+//
+// Without `baseUrl`, `name` must be the name of the model that the operator has configured (`OPENAI_MODEL`): the
+// chatbot gets its address and, unless `apiKey` is given, its key, and the engine `openai` unless `engine` is
+// given. A string instead of the object is such a name. An unknown name is 400.
 type ModelSettings struct {
 	// APIKey API key for the server. It is stored encrypted and never returned. If absent in an update, the stored key
 	// is kept while `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
@@ -3757,7 +3769,7 @@ type ModelSettings struct {
 	//
 	//
 	// Example: https://api.openai.com/v1
-	BaseURL string `json:"baseUrl"`
+	BaseURL *string `json:"baseUrl,omitempty"`
 
 	// HistoryTokens Maximum number of tokens of the conversation before the question that are sent, newest messages first.
 	// Default: 4000. Tokens are estimated: one per Chinese, Japanese or Korean character, and one per four other
@@ -4218,8 +4230,6 @@ type ResponseCreate struct {
 	Instructions nullable.Nullable[string] `json:"instructions,omitempty"`
 
 	// Metadata Any JSON object. The response repeats it.
-	//
-	// Example: {"order":"7"}
 	Metadata nullable.Nullable[map[string]interface{}] `json:"metadata,omitempty"`
 
 	// Model Slug or id of a chatbot. An unknown one is 404.

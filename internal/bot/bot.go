@@ -26,6 +26,8 @@ type Bots struct {
 	store   *store.Store
 	engines Engines
 	keys    *secret.Keys
+	// configured is the model that the operator has configured; nil if there is none.
+	configured *NewModel
 	// firstTokens measures how long replies take to begin, by engine. It may be nil.
 	firstTokens *metrics.Durations
 }
@@ -39,6 +41,14 @@ func WithKeys(keys *secret.Keys) Option { return func(b *Bots) { b.keys = keys }
 
 // WithFirstTokens records how long replies take to begin, by engine.
 func WithFirstTokens(d *metrics.Durations) Option { return func(b *Bots) { b.firstTokens = d } }
+
+// WithModel sets the model that the operator has configured, with its server and API key. Chatbots
+// can name it.
+func WithModel(name, baseURL, apiKey string) Option {
+	return func(b *Bots) {
+		b.configured = &NewModel{Model: Model{Name: name, BaseURL: baseURL}, APIKey: apiKey}
+	}
+}
 
 // New returns the chatbots stored in s, which are answered by these engines.
 func New(s *store.Store, engines Engines, options ...Option) *Bots {
@@ -58,7 +68,7 @@ func (b *Bots) Within(q *db.Queries) *Bots {
 }
 
 // NewBot describes a chatbot to create. An empty Slug is derived from the name, and an empty Engine
-// is EngineFAQ. EngineScripted requires a Script and EngineOpenAI a Model; the other engines ignore
+// is EngineFAQ, or EngineOpenAI if the Model is the operator's. EngineScripted requires a Script and EngineOpenAI a Model; the other engines ignore
 // them.
 type NewBot struct {
 	ID                uuid.UUID // uuid.Nil: generated
@@ -103,6 +113,13 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 	script, err := n.Script.toColumn()
 	if err != nil {
 		return db.Bot{}, err
+	}
+	isConfigured, err := b.completeModel(n.Model)
+	if err != nil {
+		return db.Bot{}, err
+	}
+	if isConfigured {
+		n.Engine = orElse(n.Engine, EngineOpenAI)
 	}
 	id := store.IDOrNew(n.ID)
 	model, modelKey, err := n.Model.toColumns(db.Bot{OrganizationID: org, ID: id}, b.keys)
@@ -256,6 +273,13 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c Change) 
 	script, err := c.Script.toColumn()
 	if err != nil {
 		return db.Bot{}, err
+	}
+	isConfigured, err := b.completeModel(c.Model)
+	if err != nil {
+		return db.Bot{}, err
+	}
+	if isConfigured && c.Engine == nil {
+		c.Engine = new(EngineOpenAI)
 	}
 	target, err := b.Get(ctx, org, ref)
 	if err != nil {

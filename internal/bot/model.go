@@ -59,7 +59,8 @@ type Model struct {
 	Timeouts Timeouts `json:"timeouts,omitzero"`
 }
 
-// NewModel holds the model settings to store. With KeepsAPIKey and no APIKey, the stored API key is
+// NewModel holds the model settings to store. Without a base URL, they name the model that the
+// operator has configured. With KeepsAPIKey and no APIKey, the stored API key is
 // kept, unless the base URL changes: an API key must not reach a server that it was not given for.
 type NewModel struct {
 	Model
@@ -114,6 +115,24 @@ func (m Model) validate() error {
 		return apperr.Field(apperr.InvalidRequest, "/model/parameters", "must have at most 16384 bytes")
 	}
 	return nil
+}
+
+// completeModel completes settings without a base URL, which name the model that the operator has
+// configured, and reports whether they do.
+func (b *Bots) completeModel(n *NewModel) (bool, error) {
+	switch {
+	case n == nil || n.BaseURL != "":
+		return false, nil
+	case b.configured == nil:
+		return false, apperr.Field(apperr.InvalidRequest, "/model", "must have a baseUrl, because the operator has not configured a model (OPENAI_MODEL)")
+	case n.Name != b.configured.Name:
+		return false, apperr.Field(apperr.InvalidRequest, "/model", fmt.Sprintf("must have a baseUrl, or else name the model that the operator has configured: %s", b.configured.Name))
+	}
+	n.BaseURL = b.configured.BaseURL
+	if n.KeepsAPIKey {
+		n.APIKey, n.KeepsAPIKey = b.configured.APIKey, false
+	}
+	return true, nil
 }
 
 // ModelOf returns a chatbot's model settings, nil if it has none. The column of a row that was

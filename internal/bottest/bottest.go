@@ -13,13 +13,13 @@ import (
 )
 
 // New returns the chatbots stored in s. keys may be nil; chatbots then cannot have API keys.
-func New(s *store.Store, keys *secret.Keys) *bot.Bots {
+func New(s *store.Store, keys *secret.Keys, options ...bot.Option) *bot.Bots {
 	faqs := faq.NewEngine(s)
 	return bot.New(s, bot.Engines{
 		bot.EngineFAQ:      faqs,
 		bot.EngineScripted: bot.Scripted{},
 		bot.EngineOpenAI:   llm.New(faqs, keys, nil),
-	}, bot.WithKeys(keys))
+	}, append(options, bot.WithKeys(keys))...)
 }
 
 // AddFAQ adds an FAQ to a chatbot.

@@ -50,7 +50,7 @@ func fromAPIModel(field nullable.Nullable[openapi.ModelSettings]) (*bot.NewModel
 		return nil, nil //nolint:nilerr // absent or null
 	}
 	model := &bot.NewModel{
-		Model:       bot.Model{BaseURL: settings.BaseURL, Name: settings.Name, HistoryTokens: bot.DefaultHistoryTokens},
+		Model:       bot.Model{BaseURL: deref(settings.BaseURL), Name: settings.Name, HistoryTokens: bot.DefaultHistoryTokens},
 		KeepsAPIKey: !settings.APIKey.IsSpecified(),
 	}
 	if settings.HistoryTokens != nil {

@@ -137,7 +137,7 @@ func (op operation) minimalBody(ids resourceIDs) object {
 }
 
 // sampleOf returns a valid value for a schema: its example, or a list or an object of such values. An object that
-// requires no property has all properties.
+// requires no property has all properties. A model has a server.
 func sampleOf(schema *openapi3.Schema) any {
 	switch {
 	case schema.Example != nil:
@@ -149,7 +149,7 @@ func sampleOf(schema *openapi3.Schema) any {
 	}
 	sample := object{}
 	for name, property := range schema.Properties {
-		if len(schema.Required) == 0 || slices.Contains(schema.Required, name) {
+		if len(schema.Required) == 0 || slices.Contains(schema.Required, name) || name == "baseUrl" {
 			sample[name] = sampleOf(property.Value)
 		}
 	}

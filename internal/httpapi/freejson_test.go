@@ -50,7 +50,7 @@ func equalJSON(a, b any) bool {
 	return a == b
 }
 
-func decode(t *testing.T, raw string) any {
+func decode(t testing.TB, raw string) any {
 	t.Helper()
 	decoder := json.NewDecoder(bytes.NewReader([]byte(raw)))
 	decoder.UseNumber()

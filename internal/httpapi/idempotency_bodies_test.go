@@ -40,6 +40,7 @@ func idempotentBodies(resources resourceIDs) map[string][]any {
 			object{"message": "Hello", "contact_ids": []string{resources["contacts"]}}, object{"message": "Hello", "contact_ids": []string{resources["contacts"], "x"}},
 		},
 		"createOutgoingMessage": {object{"conversation": conversation, "content": "I take over."}},
+		"deleteFaqs":            {object{"ids": []string{resources["faqs"]}}},
 		"importFaqs":            {[]byte("question,answer\nWhen?,Now.\n"), []byte("question,answer\nWhen?,Now.\nWho?,\n")},
 		"createWebChat":         {object{"name": "Shop"}, object{"name": "Shop", "chatbot": resources["chatbots"], "allowedOrigins": []string{"https://a.example"}}},
 		"createContact": {

@@ -274,7 +274,7 @@ func TestStatisticsCountTokensOfModels(t *testing.T) {
 }
 
 // sameJSON reports whether two values are equal as JSON.
-func sameJSON(t *testing.T, a, b any) bool {
+func sameJSON(t testing.TB, a, b any) bool {
 	t.Helper()
 	return equalJSON(decode(t, string(must(json.Marshal(a)))), decode(t, string(must(json.Marshal(b)))))
 }

@@ -2,11 +2,13 @@ package httpapi_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"parley/internal/auth"
+	"parley/internal/bot"
 )
 
 // Model settings are returned as they were set, except for the API key. The key is kept only while the base URL names
@@ -118,4 +120,45 @@ func TestModelKeyIsBoundToItsChatbot(t *testing.T) {
 	if !strings.Contains(text(got, "detail"), "set again") || len(upstream.asked) != 0 {
 		t.Errorf("%v, the model was sent %v", got, upstream.asked)
 	}
+}
+
+// A string, or an object without a base URL, names the model that the operator has configured. The chatbot answers with
+// it, and its key goes to no other server.
+func TestAStringNamesTheOperatorsModel(t *testing.T) {
+	t.Parallel()
+	upstream := serveModel(t, streamGoodDay)
+	admin := serveWith(t, settings{bots: []bot.Option{bot.WithModel("small", upstream.URL, "sk-operator")}}).organization().as("admin", auth.Admin)
+	for i, model := range []any{"small", object{"name": "small", "temperature": 0.5}, object{"name": "small", "api_key": "sk-own"}} {
+		made := admin.post("/api/v1/chatbots/", object{"name": fmt.Sprint("Bot ", i), "model": model, "rag": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"})
+		shown := made["model"].(object)
+		if made["engine"] != "openai" || shown["baseUrl"] != upstream.URL || shown["name"] != "small" || shown["hasApiKey"] != true {
+			t.Errorf("%v: %v", model, made)
+		}
+		got := admin.call(http.MethodPost, "/api/chatbots/"+text(made, "id")+"/completions/", completionBody("Hello?", false)).wantStatus(200)
+		wantKey := "Bearer sk-operator"
+		if i == 2 {
+			wantKey = "Bearer sk-own"
+		}
+		if _, key := upstream.last(); key != wantKey || got["finishReason"] != "stop" {
+			t.Errorf("%v: the model was sent the key %q and answered %v", model, key, got)
+		}
+	}
+	if changed := admin.call(http.MethodPut, "/api/chatbots/parley/", object{"model": "small"}).wantStatus(200); changed["engine"] != "openai" {
+		t.Errorf("PUT changed the chatbot to %v", changed)
+	}
+	if changed := admin.patch("/api/chatbots/parley/", object{"model": "small", "engine": "faq"}); changed["engine"] != "faq" || changed["model"].(object)["name"] != "small" {
+		t.Errorf("PATCH with an engine changed the chatbot to %v", changed)
+	}
+	moved := admin.patch("/api/chatbots/parley/", object{"model": object{"name": "small", "baseUrl": "https://models.example.com/v1"}})
+	if moved["model"].(object)["hasApiKey"] != false {
+		t.Errorf("on another server the model is %v", moved["model"])
+	}
+	for _, unknown := range []any{"large", "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00", object{"name": "Small"}} {
+		problem := admin.call(http.MethodPost, "/api/chatbots/", object{"name": "X", "model": unknown}).wantProblem(400, "invalid_request", "/model")
+		if !strings.Contains(fmt.Sprint(problem["errors"]), "small") {
+			t.Errorf("%v: the problem does not name the model that there is: %v", unknown, problem)
+		}
+	}
+	without := serve(t).organization().as("admin", auth.Admin)
+	without.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": "small"}).wantProblem(400, "invalid_request", "/model")
 }

@@ -77,6 +77,8 @@ type settings struct {
 	log io.Writer
 	// ceilings are the maximum limits of keys, and of all client tokens of a user.
 	ceilings ratelimit.Limits
+	// bots are options of the chatbots.
+	bots []bot.Option
 	// proxies are the trusted proxies.
 	proxies clientaddr.Proxies
 }
@@ -124,7 +126,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 	if wanted.log != nil {
 		log = slog.New(slog.NewTextHandler(wanted.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bottest.New(opened, keys), store: opened, sql: sql}
+	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bottest.New(opened, keys, wanted.bots...), store: opened, sql: sql}
 	s.chat = chattest.NewDomain(chattest.Config{Store: opened, Bots: s.bots, Log: log, MaxReplies: wanted.replies})
 	limits := map[string]int{"messages": unlimited, "history": unlimited, "list": unlimited, "reads": unlimited, "writes": unlimited, "reports": unlimited, "refusals": 0}
 	maps.Copy(limits, wanted.limits)

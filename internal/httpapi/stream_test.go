@@ -47,7 +47,7 @@ func (a answer) events() []event {
 
 // checkStream checks the rules of every stream, and returns its text and its last event: IDs increase, every event names
 // the same run, exactly one event is the last, and only that one has the closing fields.
-func checkStream(t *testing.T, events []event) (string, object) {
+func checkStream(t testing.TB, events []event) (string, object) {
 	t.Helper()
 	return checkResumedStream(t, "", events)
 }
@@ -84,7 +84,7 @@ func isFinalOffset(last event, at, length int) bool {
 }
 
 // checkResumedStream is joined for a listener that already has the beginning of the text. A reset event discards it.
-func checkResumedStream(t *testing.T, held string, events []event) (string, object) {
+func checkResumedStream(t testing.TB, held string, events []event) (string, object) {
 	t.Helper()
 	content := held
 	attempt, offset := 0, len(held)

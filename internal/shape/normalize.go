@@ -68,8 +68,8 @@ func (r *rewriter) value(v span, s *Shape) {
 		r.array(v, s)
 	case first == '[':
 		r.omit(v, "[]")
-	case first == '"' && s.kind == object && s.isIDObject:
-		r.replace(v.start, v.start, `{"id":`, s.inFree)
+	case first == '"' && s.kind == object && s.stringAs != "":
+		r.replace(v.start, v.start, `{"`+s.stringAs+`":`, s.inFree)
 		r.replace(v.end, v.end, "}", s.inFree)
 	case s.kind == integer && (first == '-' || first >= '0' && first <= '9'):
 		if digits, ok := Integral(r.in[v.start:v.end]); ok {

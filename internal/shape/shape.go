@@ -7,7 +7,8 @@
 //     are renamed. The declared name takes precedence.
 //   - An optional property that is null is dropped, unless its schema is nullable.
 //   - A number such as 50.0 or 5e1 becomes 50 if its schema is an integer.
-//   - An id and an object with the id are interchangeable if the schema has x-id-or-object.
+//   - An id and an object with the id are interchangeable if the schema has x-id-or-object. A string is an
+//     object with the property that x-string-as names.
 //
 // A schema with additionalProperties or x-free is free JSON, which the rules leave as it is at every
 // depth. x-free is for schemas that also declare properties and are nullable.
@@ -48,7 +49,8 @@ type Shape struct {
 	inFree     bool // part of free JSON, which is validated but not rewritten
 	isFree     bool // the properties of this object are free JSON
 	isNullable bool
-	isIDObject bool // x-id-or-object: a string that can be an object, or an object that can be a string
+	isIDObject bool   // x-id-or-object: a string that can be an object with the id
+	stringAs   string // of an object: the property that a string in its place is; empty if there is none
 	items      *Shape
 	maxItems   int // of an array; more cannot be valid
 	properties []property
@@ -130,6 +132,10 @@ func compile(schema *openapi3.Schema, inFree bool) *Shape {
 		inFree:     inFree,
 		isFree:     inFree || isFree(schema),
 		isIDObject: schema.Extensions["x-id-or-object"] == true,
+	}
+	s.stringAs, _ = schema.Extensions["x-string-as"].(string)
+	if s.isIDObject && schema.Type.Is("object") {
+		s.stringAs = "id"
 	}
 	switch {
 	case schema.Type == nil:

@@ -51,7 +51,7 @@ export interface paths {
          *     `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
          *     `unreadMessagesCount` if the caller has the scope `agent`.
          *
-         *     Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["batchConversations"];
         delete?: never;
@@ -184,7 +184,7 @@ export interface paths {
          *     is 404, an unknown contact 400.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
-         *     an `Idempotency-Key`.
+         *     an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["createConversation"];
         delete?: never;
@@ -209,6 +209,7 @@ export interface paths {
          *     not mark messages as read; use `mark_read` of batchConversations.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `reads`.
          */
         get: operations["getConversation"];
         put?: never;
@@ -218,7 +219,7 @@ export interface paths {
          * @description Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
          *     stopped.
          *
-         *     Requires the scope `chat` or `agent`. A repeated request is 404.
+         *     Requires the scope `chat` or `agent`. A repeated request is 404. Rate class: `writes`.
          */
         delete: operations["deleteConversation"];
         options?: never;
@@ -228,7 +229,7 @@ export interface paths {
          * @description Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
          *     `autoReplyEnabled: false` the bot answers completions only.
          *
-         *     Requires the scope `chat` or `agent`. Can be repeated safely.
+         *     Requires the scope `chat` or `agent`. Can be repeated safely. Rate class: `writes`.
          */
         patch: operations["updateConversation"];
         trace?: never;
@@ -312,6 +313,7 @@ export interface paths {
          * @description Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `reads`.
          */
         get: operations["getMessage"];
         put?: never;
@@ -340,7 +342,7 @@ export interface paths {
          *     `status` frame.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-         *     Can be repeated safely.
+         *     Can be repeated safely. Rate class: `writes`.
          */
         put: operations["setMessageFeedback"];
         post?: never;
@@ -441,6 +443,7 @@ export interface paths {
          *     If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `reads`.
          */
         get: operations["getRun"];
         put?: never;
@@ -475,6 +478,7 @@ export interface paths {
          *     - After the last event the response is 204, at which a browser's EventSource stops.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `reads`.
          */
         get: operations["streamRun"];
         put?: never;
@@ -504,7 +508,7 @@ export interface paths {
          *     The request has no body. Cancelling a run twice, or after it has finished, has no effect.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
-         *     Retry safely with an `Idempotency-Key`.
+         *     Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["cancelRun"];
         delete?: never;
@@ -536,7 +540,7 @@ export interface paths {
          *     Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
          *     504.
          *
-         *     Requires the scope `records:read`.
+         *     Requires the scope `records:read`. Rate class: `reports`.
          */
         get: operations["listRecords"];
         put?: never;
@@ -592,7 +596,7 @@ export interface paths {
          *     | usage.cachedTokens | Cached tokens | 快取 Token 數 |
          *     | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
          *
-         *     Requires the scope `records:read`.
+         *     Requires the scope `records:read`. Rate class: `reports`.
          */
         get: operations["exportRecords"];
         put?: never;
@@ -633,7 +637,7 @@ export interface paths {
          *     **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
          *     describes one line. `locale` has no effect.
          *
-         *     Requires the scope `records:read`.
+         *     Requires the scope `records:read`. Rate class: `reports`.
          */
         get: operations["exportRecordsAsText"];
         put?: never;
@@ -660,7 +664,7 @@ export interface paths {
          * Get a record
          * @description Returns a record. A record of another chatbot is 404.
          *
-         *     Requires the scope `records:read`.
+         *     Requires the scope `records:read`. Rate class: `reads`.
          */
         get: operations["getRecord"];
         put?: never;
@@ -674,7 +678,7 @@ export interface paths {
          *     unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
          *     set here: it changes with the feedback on the reply (setMessageFeedback).
          *
-         *     Requires the scope `records:write`. Can be repeated safely.
+         *     Requires the scope `records:write`. Can be repeated safely. Rate class: `writes`.
          */
         patch: operations["updateRecord"];
         trace?: never;
@@ -695,7 +699,7 @@ export interface paths {
          *     Conversations count on the day they started, messages on the day they were sent, and records on the day they
          *     were finished. Durations are in seconds, and null if nothing was measured.
          *
-         *     Requires the scope `records:read`.
+         *     Requires the scope `records:read`. Rate class: `reports`.
          */
         get: operations["getStatistics"];
         put?: never;
@@ -718,7 +722,7 @@ export interface paths {
          * @description Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
          *     404.
          *
-         *     Requires the scope `manage`.
+         *     Requires the scope `manage`. Rate class: `reads`.
          */
         get: operations["listChatbots"];
         put?: never;
@@ -728,7 +732,7 @@ export interface paths {
          *     true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
          *     400.
          *
-         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["createChatbot"];
         delete?: never;
@@ -751,7 +755,7 @@ export interface paths {
          * Get a chatbot
          * @description Returns a chatbot with its settings. The API key of its model is never returned.
          *
-         *     Requires the scope `manage`.
+         *     Requires the scope `manage`. Rate class: `reads`.
          */
         get: operations["getChatbot"];
         put?: never;
@@ -761,7 +765,7 @@ export interface paths {
          * @description Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
          *     deleted (409).
          *
-         *     Requires the scope `manage`. A repeated request is 404.
+         *     Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
          */
         delete: operations["deleteChatbot"];
         options?: never;
@@ -772,7 +776,7 @@ export interface paths {
          *     default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
          *     while the engine is `scripted`.
          *
-         *     Requires the scope `manage`. Can be repeated safely.
+         *     Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
          */
         patch: operations["updateChatbot"];
         trace?: never;
@@ -791,7 +795,7 @@ export interface paths {
          * List FAQs
          * @description Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
          *
-         *     Requires the scope `manage`.
+         *     Requires the scope `manage`. Rate class: `reads`.
          */
         get: operations["listFaqs"];
         put?: never;
@@ -799,7 +803,7 @@ export interface paths {
          * Create an FAQ
          * @description Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
          *
-         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["createFaq"];
         delete?: never;
@@ -851,7 +855,7 @@ export interface paths {
          *     A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
          *     the multipart encoding around them.
          *
-         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["importFaqs"];
         delete?: never;
@@ -877,7 +881,7 @@ export interface paths {
          * @description Permanently deletes FAQs of a chatbot. Existing replies keep their citations of them. If the chatbot does not
          *     have one of the FAQs, none is deleted and the answer is 404.
          *
-         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["deleteFaqs"];
         delete?: never;
@@ -902,7 +906,7 @@ export interface paths {
          * Get an FAQ
          * @description Returns an FAQ. An FAQ of another chatbot is 404.
          *
-         *     Requires the scope `manage`.
+         *     Requires the scope `manage`. Rate class: `reads`.
          */
         get: operations["getFaq"];
         put?: never;
@@ -911,7 +915,7 @@ export interface paths {
          * Delete an FAQ
          * @description Permanently deletes an FAQ. Existing replies keep their citations of it.
          *
-         *     Requires the scope `manage`. A repeated request is 404.
+         *     Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
          */
         delete: operations["deleteFaq"];
         options?: never;
@@ -920,7 +924,7 @@ export interface paths {
          * Update an FAQ
          * @description Changes an FAQ. Absent fields are unchanged.
          *
-         *     Requires the scope `manage`. Can be repeated safely.
+         *     Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
          */
         patch: operations["updateFaq"];
         trace?: never;
@@ -938,7 +942,7 @@ export interface paths {
          * Create an FAQ of a chatbot in the body
          * @description Adds an FAQ to the chatbot that the body names. It is createFaq for clients that send the chatbot in the body.
          *
-         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["addFaq"];
         delete?: never;
@@ -959,7 +963,7 @@ export interface paths {
          * @description Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
          *     404.
          *
-         *     Requires the scope `manage`.
+         *     Requires the scope `manage`. Rate class: `reads`.
          */
         get: operations["listWebChats"];
         put?: never;
@@ -968,7 +972,7 @@ export interface paths {
          * @description Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
          *     chatbot is 404.
          *
-         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["createWebChat"];
         delete?: never;
@@ -991,7 +995,7 @@ export interface paths {
          * Get a web chat
          * @description Returns a web chat with the ids of its chatbot and its inbox.
          *
-         *     Requires the scope `manage`.
+         *     Requires the scope `manage`. Rate class: `reads`.
          */
         get: operations["getWebChat"];
         put?: never;
@@ -1000,7 +1004,7 @@ export interface paths {
          * Delete a web chat
          * @description Deletes a web chat. Its inbox and conversations are kept.
          *
-         *     Requires the scope `manage`. A repeated request is 404.
+         *     Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
          */
         delete: operations["deleteWebChat"];
         options?: never;
@@ -1010,7 +1014,7 @@ export interface paths {
          * @description Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
          *     conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
          *
-         *     Requires the scope `manage`. Can be repeated safely.
+         *     Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
          */
         patch: operations["updateWebChat"];
         trace?: never;
@@ -1029,7 +1033,7 @@ export interface paths {
          *     id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
          *     beyond the end is 404.
          *
-         *     Requires the scope `manage` or `agent`.
+         *     Requires the scope `manage` or `agent`. Rate class: `reads`.
          */
         get: operations["listInboxes"];
         put?: never;
@@ -1054,7 +1058,7 @@ export interface paths {
          * Get an inbox
          * @description Returns an inbox with its channel.
          *
-         *     Requires the scope `manage` or `agent`.
+         *     Requires the scope `manage` or `agent`. Rate class: `reads`.
          */
         get: operations["getInbox"];
         put?: never;
@@ -1077,7 +1081,7 @@ export interface paths {
          * @description Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
          *     404.
          *
-         *     Requires the scope `manage` or `agent`.
+         *     Requires the scope `manage` or `agent`. Rate class: `reads`.
          */
         get: operations["listContacts"];
         put?: never;
@@ -1086,7 +1090,7 @@ export interface paths {
          * @description Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
          *     `sourceId` is unique within an inbox; one that is taken is 409.
          *
-         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`. Rate class: `writes`.
          */
         post: operations["createContact"];
         delete?: never;
@@ -1137,7 +1141,7 @@ export interface paths {
          * Get a contact
          * @description Returns a contact with its inboxes.
          *
-         *     Requires the scope `manage` or `agent`.
+         *     Requires the scope `manage` or `agent`. Rate class: `reads`.
          */
         get: operations["getContact"];
         put?: never;
@@ -1146,7 +1150,7 @@ export interface paths {
          * Delete a contact
          * @description Permanently deletes a contact with its conversations.
          *
-         *     Requires the scope `manage`. A repeated request is 404.
+         *     Requires the scope `manage`. A repeated request is 404. Rate class: `writes`.
          */
         delete: operations["deleteContact"];
         options?: never;
@@ -1155,7 +1159,7 @@ export interface paths {
          * Update a contact
          * @description Changes a contact. Absent fields are unchanged.
          *
-         *     Requires the scope `manage`. Can be repeated safely.
+         *     Requires the scope `manage`. Can be repeated safely. Rate class: `writes`.
          */
         patch: operations["updateContact"];
         trace?: never;
@@ -1203,7 +1207,7 @@ export interface paths {
          * Get a contact's latest conversation
          * @description Returns the contact's conversation with the latest activity. It is 404 if the contact has none.
          *
-         *     Requires the scope `agent`.
+         *     Requires the scope `agent`. Rate class: `reads`.
          */
         get: operations["getLatestConversation"];
         put?: never;
@@ -1226,7 +1230,7 @@ export interface paths {
          * @description Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
          *     page beyond the end is 404.
          *
-         *     Requires the scope `admin`.
+         *     Requires the scope `admin`. Rate class: `reads`.
          */
         get: operations["listApiKeys"];
         put?: never;
@@ -1235,7 +1239,7 @@ export interface paths {
          * @description Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
          *     stored. Repeating a successful request with the same `Idempotency-Key` is 409.
          *
-         *     Requires the scope `admin`.
+         *     Requires the scope `admin`. Rate class: `writes`.
          */
         post: operations["createApiKey"];
         delete?: never;
@@ -1262,7 +1266,7 @@ export interface paths {
          * @description Revokes an API key. This instance refuses the key immediately, other instances within a second. The
          *     organization's last key with the scope `admin` that never expires cannot be revoked (409).
          *
-         *     Requires the scope `admin`. A repeated request is 404.
+         *     Requires the scope `admin`. A repeated request is 404. Rate class: `writes`.
          */
         delete: operations["deleteApiKey"];
         options?: never;
@@ -1273,7 +1277,7 @@ export interface paths {
          *     the change immediately, other instances within a second. The organization's last key with the scope `admin` that
          *     never expires must not expire (409). To change scopes, create another key.
          *
-         *     Requires the scope `admin`. Can be repeated safely.
+         *     Requires the scope `admin`. Can be repeated safely. Rate class: `writes`.
          */
         patch: operations["updateApiKey"];
         trace?: never;
@@ -1296,7 +1300,7 @@ export interface paths {
          *     completion with a client token counts for the API key that created the token. Page 1 always exists; a later
          *     page beyond the end is 404.
          *
-         *     Requires the scope `admin`.
+         *     Requires the scope `admin`. Rate class: `reads`.
          */
         get: operations["listStatelessUsage"];
         put?: never;
@@ -1330,7 +1334,7 @@ export interface paths {
          *     `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
          *     `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
          *
-         *     Requires the scope `admin`.
+         *     Requires the scope `admin`. Rate class: `reads`.
          */
         get: operations["listAuditEvents"];
         put?: never;
@@ -1380,7 +1384,7 @@ export interface paths {
          *     successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
          *     unknown contact 400.
          *
-         *     Requires the scope `chat` or `agent`.
+         *     Requires the scope `chat` or `agent`. Rate class: `writes`.
          */
         post: operations["createClientToken"];
         delete?: never;
@@ -1412,7 +1416,7 @@ export interface paths {
          *     Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
          *     404.
          *
-         *     Requires the scope `chat` or `agent`.
+         *     Requires the scope `chat` or `agent`. Rate class: `writes`.
          */
         post: operations["createWsTicket"];
         delete?: never;
@@ -1431,7 +1435,7 @@ export interface paths {
         /**
          * Get the caller
          * @description Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
-         *     API key is accepted; client tokens are not.
+         *     API key is accepted; client tokens are not. Rate class: `reads`.
          */
         get: operations["getMe"];
         put?: never;
@@ -1564,7 +1568,7 @@ export interface paths {
          * List models
          * @description Returns the organization's chatbots as models, newest first, at most 1000.
          *
-         *     Requires the scope `chat` or `agent`.
+         *     Requires the scope `chat` or `agent`. Rate class: `reads`.
          */
         get: operations["listModels"];
         put?: never;
@@ -1589,7 +1593,7 @@ export interface paths {
          * Get a model
          * @description Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
          *
-         *     Requires the scope `chat` or `agent`.
+         *     Requires the scope `chat` or `agent`. Rate class: `reads`.
          */
         get: operations["getModel"];
         put?: never;
@@ -1804,6 +1808,7 @@ export interface paths {
          *     The following applies unless the visit is anonymous.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `reads`.
          */
         get: operations["connect"];
         put?: never;
@@ -2560,12 +2565,7 @@ export interface components {
              * @example false
              */
             stream?: boolean | null;
-            /**
-             * @description Any JSON object. The response repeats it.
-             * @example {
-             *       "order": "7"
-             *     }
-             */
+            /** @description Any JSON object. The response repeats it. */
             metadata?: Record<string, never> | null;
         };
         /** @description A response in OpenAI's format. It has further fields, which repeat the request. */
@@ -3244,6 +3244,10 @@ export interface components {
         /**
          * @description Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
          *     the model and its API key.
+         *
+         *     Without `baseUrl`, `name` must be the name of the model that the operator has configured (`OPENAI_MODEL`): the
+         *     chatbot gets its address and, unless `apiKey` is given, its key, and the engine `openai` unless `engine` is
+         *     given. A string instead of the object is such a name. An unknown name is 400.
          */
         ModelSettings: {
             /**
@@ -3252,7 +3256,7 @@ export interface components {
              *     the scope `manage` can therefore make the server send requests to such addresses.
              * @example https://api.openai.com/v1
              */
-            baseUrl: string;
+            baseUrl?: string;
             /**
              * @description Name of the model on the server.
              * @example gpt-4o-mini
@@ -4400,7 +4404,7 @@ export interface components {
          * @example messages
          * @enum {string}
          */
-        RateClass: "messages" | "history" | "list";
+        RateClass: "messages" | "history" | "list" | "reads" | "writes" | "reports";
         /** @description Current state of a rate limit. */
         RateLimitState: {
             class: components["schemas"]["RateClass"];
@@ -5399,6 +5403,8 @@ export interface components {
         Conflict: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                RateLimit: components["headers"]["RateLimit"];
                 [name: string]: unknown;
             };
             content: {
@@ -5734,6 +5740,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -5958,6 +5966,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -5993,6 +6003,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6022,6 +6034,8 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -6053,6 +6067,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6226,6 +6242,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6260,6 +6278,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6348,6 +6368,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6383,6 +6405,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "X-Run-Id": components["headers"]["XRunId"];
                     [name: string]: unknown;
                 };
@@ -6394,6 +6418,8 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -6436,6 +6462,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -6495,6 +6523,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6549,6 +6579,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     /** @description Name of the file. */
                     "Content-Disposition": string;
                     [name: string]: unknown;
@@ -6607,6 +6639,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     /** @description Name of the file. */
                     "Content-Disposition": string;
                     [name: string]: unknown;
@@ -6642,6 +6676,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6677,6 +6713,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6716,6 +6754,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6753,6 +6793,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6798,6 +6840,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -6832,6 +6876,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6861,6 +6907,8 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -6893,6 +6941,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6936,6 +6986,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6984,6 +7036,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -7040,6 +7094,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -7093,6 +7149,8 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -7128,6 +7186,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7159,6 +7219,8 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7192,6 +7254,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7239,6 +7303,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -7281,6 +7347,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7326,6 +7394,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -7361,6 +7431,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7390,6 +7462,8 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7421,6 +7495,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7461,6 +7537,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7491,6 +7569,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7531,6 +7611,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7576,6 +7658,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
                 };
@@ -7662,6 +7746,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7691,6 +7777,8 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7722,6 +7810,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7801,6 +7891,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7837,6 +7929,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7882,6 +7976,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7915,6 +8011,8 @@ export interface operations {
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7947,6 +8045,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7991,6 +8091,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8036,6 +8138,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8081,6 +8185,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8130,6 +8236,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8161,6 +8269,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8276,6 +8386,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8304,6 +8416,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8531,6 +8645,8 @@ export interface operations {
             101: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content?: never;

@@ -301,7 +301,7 @@ func (e *examples) resolve(schema *yaml.Node) *yaml.Node {
 	return nodeAt(e.root, strings.Split(strings.TrimPrefix(ref.Value, "#/"), "/")...)
 }
 
-// same reports whether two values are equal, except for times, of which only the format is compared.
+// same reports whether two values are equal. Of times, it compares only the format.
 func same(a, b *yaml.Node) bool {
 	if a.Kind != b.Kind || len(a.Content) != len(b.Content) {
 		return false

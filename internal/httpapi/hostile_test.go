@@ -26,8 +26,8 @@ var (
 // requestsPerRound is the number of requests per organization. A small number keeps the snapshots small.
 const requestsPerRound = 250
 
-// No request causes an internal error, a panic or a response that the document does not declare, be it valid, nearly
-// valid or hostile. A refused request writes nothing, and no data of another organization is changed or exposed.
+// No valid, nearly valid or hostile request causes an internal error, a panic or a response that the document does
+// not declare. A refused request writes nothing, and no data of another organization is changed or exposed.
 //
 // `make hostile` sends 100,000 requests. A failure names its seed and round, which reproduce it, and the minimal set
 // of mutations that still fails.

@@ -51,8 +51,7 @@ type block struct {
 	records  int
 }
 
-// begin waits for a turn and for the end of the pause, or until ctx ends. The holder must wait for
-// nothing but the database.
+// begin waits for a turn and for the end of the pause, or until ctx ends. The holder may wait only for the database.
 func (t *throttle) begin(ctx context.Context, organization uuid.UUID) (*block, error) {
 	release, err := t.turn.Acquire(ctx, organization, 1)
 	if err != nil {

@@ -161,7 +161,7 @@ func TestNormalizeIsLinear(t *testing.T) {
 	}
 }
 
-// BenchmarkHotNormalize normalizes a message of which only the free-form JSON must be removed.
+// BenchmarkHotNormalize normalizes a message in which only free-form JSON must be removed.
 func BenchmarkHotNormalize(b *testing.B) {
 	s := compiled(b)
 	body := []byte(`{"needed":"請問如何申請退款？ \"How\" do I get my money back?\n","freeObject":{"page":"https://shop.example.com/orders/1","tags":["refund","order"],"n":1.50}}`)

@@ -65,7 +65,7 @@ type data struct {
 	organization     uuid.UUID
 	bot, inbox       uuid.UUID
 	keys             []string // of the users with conversations
-	many, few, agent string   // keys
+	many, few, agent string   // the keys of these users
 	unanswered       int      // number of conversations without automatic replies
 	recordedBots     int      // number of chatbots that were given records
 }

@@ -52,7 +52,7 @@ type waiter struct {
 	granted chan struct{} // closed when the waiter holds its weight
 }
 
-// New returns a Semaphore of which nothing is held.
+// New returns an unused Semaphore.
 func New(limits Limits) *Semaphore {
 	if limits.Share == 0 {
 		limits.Share = limits.Size
@@ -76,7 +76,7 @@ func (s *Semaphore) Acquire(ctx context.Context, organization uuid.UUID, weight 
 	return sync.OnceFunc(func() { s.release(organization, weight) }), nil
 }
 
-// enqueue returns nil if the weight is held at once.
+// enqueue returns nil if the weight is granted immediately.
 func (s *Semaphore) enqueue(organization uuid.UUID, weight int64) (*waiter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,7 +2,8 @@ package faq
 
 import "strings"
 
-// stopPhrases are what Chinese questions are wrapped in.
+// stopPhrases are frequent phrases at the beginning and the end of Chinese questions, which do not distinguish
+// questions.
 var stopPhrases = set(`
 	請問 想請問 請教 想知道 想問 我想 想 請 嗎 嘛 呢 吧 啊 喔 阿 呀 的 了 之 我 您 你 他 我們 你們 自己
 	如何 怎麼 怎麼樣 怎樣 要怎麼 該怎麼 該如何 要如何 怎麼辦 應如何 什麼 甚麼 什麼樣 為什麼 為甚麼 為何 何謂

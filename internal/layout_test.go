@@ -41,7 +41,7 @@ var allowedImports = map[string][]string{
 	"internal/shape":    {"api"},
 	"internal/httpapi": {
 		"internal/httpapi/contract", "internal/httpapi/docs", "internal/httpapi/openai", "internal/httpapi/eventstream", "internal/httpapi/paging", "internal/httpapi/recordfile", "internal/clientaddr", "internal/jsontext", "internal/metrics", "internal/trace",
-		"api", "internal/audit", "internal/auth", "internal/bot", "internal/faq", "internal/reply", "internal/run", "internal/chat", "internal/inbox", "internal/records", "internal/ratelimit", "internal/realtime",
+		"api", "internal/audit", "internal/auth", "internal/bot", "internal/faq", "internal/reply", "internal/run", "internal/chat", "internal/fair", "internal/inbox", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/apperr", "gen/openapi", "gen/db",
 	},
 	"internal/httpapi/docs":   {"internal/clientaddr"},
@@ -51,7 +51,7 @@ var allowedImports = map[string][]string{
 		"internal/auth", "internal/bot", "internal/reply", "internal/run", "internal/chat", "internal/store", "internal/apperr", "gen/openapi", "gen/db",
 	},
 	"internal/httpapi/contract": {
-		"internal/clientaddr", "internal/jsontext", "internal/metrics", "internal/shape", "internal/trace",
+		"internal/clientaddr", "internal/fair", "internal/jsontext", "internal/metrics", "internal/shape", "internal/trace",
 		"internal/audit", "internal/auth", "internal/origin", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
 	},
 	"internal/httpapi/recordfile": {

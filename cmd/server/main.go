@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"parley/internal/localpg"
@@ -43,6 +44,9 @@ func execute(ctx context.Context, args []string) int {
 	}
 	home, _ := os.UserHomeDir() // loadConfig reports a missing home directory if it needs one
 	config, err := loadConfig(processEnvironment(), os.Geteuid() == 0, home)
+	if limit := memoryLimit(os.DirFS("/"), processEnvironment(), config); limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
 	if err == nil {
 		err = dispatch(ctx, config, args, os.Stdout)
 	}

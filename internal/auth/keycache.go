@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 )
 
 const (
@@ -23,10 +24,14 @@ const (
 type keyCache struct {
 	mu     sync.Mutex
 	byName map[string]cachedKey
+	// unknown are names that had no key, and until when that is believed.
+	unknown map[string]time.Time
 	// revocations counts revocations and changes. A lookup that started before one of them is not cached, because it
 	// may have read the old key.
 	revocations uint64
 }
+
+var errUnknownKey = apperr.New(apperr.NotFound, "There is no such key.")
 
 type cachedKey struct {
 	db.GetAPIKeyByPrefixRow
@@ -38,12 +43,19 @@ func (c *keyCache) get(name string, lookUp func() (db.GetAPIKeyByPrefixRow, erro
 	c.mu.Lock()
 	cached, ok := c.byName[name]
 	revocations := c.revocations
+	isUnknown := time.Now().Before(c.unknown[name])
 	c.mu.Unlock()
+	if isUnknown {
+		return db.GetAPIKeyByPrefixRow{}, errUnknownKey
+	}
 	if ok && time.Now().Before(cached.validUntil) {
 		return cached.GetAPIKeyByPrefixRow, nil
 	}
 	validUntil := time.Now().Add(keyTTL)
 	found, err := lookUp()
+	if apperr.Is(err, apperr.NotFound) {
+		c.rememberUnknown(name, validUntil, revocations)
+	}
 	if err != nil {
 		return found, err
 	}
@@ -62,6 +74,27 @@ func (c *keyCache) get(name string, lookUp func() (db.GetAPIKeyByPrefixRow, erro
 	stored.NeedsTouch = false // the caller of this lookup touches the key
 	c.byName[name] = cachedKey{GetAPIKeyByPrefixRow: stored, validUntil: validUntil}
 	return found, nil
+}
+
+// rememberUnknown caches that a name has no key, unless a key was created since the lookup started.
+func (c *keyCache) rememberUnknown(name string, until time.Time, revocations uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.revocations != revocations {
+		return
+	}
+	if c.unknown == nil || len(c.unknown) >= maxCachedKeys {
+		c.unknown = make(map[string]time.Time)
+	}
+	c.unknown[name] = until
+}
+
+// forgetUnknown is called when a key was created: its name is unknown no longer.
+func (c *keyCache) forgetUnknown() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revocations++
+	clear(c.unknown)
 }
 
 // forget removes a key that was revoked or changed.

@@ -72,6 +72,7 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, newKey New
 		details := audit.Details{"prefix": created.Prefix, "name": created.Name, "user": user.Name, "scopes": created.Scopes}
 		return db.ListAPIKeysRow{ApiKey: created, UserName: user.Name}, audit.Record(ctx, q, organization, audit.KeyCreated, details, created.ID)
 	})
+	a.keys.forgetUnknown()
 	return created, key, err
 }
 

@@ -44,7 +44,7 @@ func (a *Auth) CreateTicket(ctx context.Context, issuer Principal, key *store.Id
 }
 
 func (a *Auth) storeTicket(ctx context.Context, ticket string, g grant) error {
-	err := a.tickets.Put(ctx, ticketKey(ticket), string(g.encode("")), ticketTTL)
+	err := a.tickets.Put(ctx, realtime.Owner{Organization: g.OrganizationID, User: g.UserID}, ticketKey(ticket), string(g.encode("")), ticketTTL)
 	if errors.Is(err, realtime.ErrFull) {
 		return &apperr.Error{Kind: apperr.Unavailable, Message: "Too many tickets were issued within a minute. Retry later.", RetryAfter: 10 * time.Second, Err: err}
 	}

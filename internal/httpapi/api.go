@@ -22,6 +22,7 @@ import (
 	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/clientaddr"
+	"parley/internal/fair"
 	"parley/internal/faq"
 	"parley/internal/httpapi/contract"
 	"parley/internal/httpapi/docs"
@@ -97,7 +98,7 @@ func newServer(config Config) *server {
 		runHandlers{config.Chat},
 		recordHandlers{config.Bots, config.Records, config.Log, config.Traces},
 		chatbotHandlers{config.Bots},
-		faqHandlers{config.FAQs, make(chan struct{}, maxUploads)},
+		faqHandlers{config.FAQs, fair.New(arrivingUploads), fair.New(uploadsInMemory)},
 		webChatHandlers{config.Inboxes},
 		inboxHandlers{config.Inboxes},
 		contactHandlers{config.Inboxes, chat.NewContacts(config.Chat)},

@@ -3,14 +3,18 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"time"
 
 	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/apperr"
 	"parley/internal/auth"
+	"parley/internal/fair"
 	"parley/internal/faq"
 	"parley/internal/httpapi/contract"
 	"parley/internal/httpapi/paging"
@@ -18,8 +22,9 @@ import (
 
 // faqHandlers implements the operations of FAQs.
 type faqHandlers struct {
-	faqs    *faq.FAQs
-	uploads chan struct{} // has a slot for each upload in memory
+	faqs     *faq.FAQs
+	arriving *fair.Semaphore // bounds the uploads that arrive in files
+	uploads  *fair.Semaphore // bounds the uploads in memory
 }
 
 // ListFaqs implements GET /api/chatbots/{chatbotId}/faqs/.
@@ -86,20 +91,41 @@ func (h faqHandlers) DeleteFaqs(ctx context.Context, request openapi.DeleteFaqsR
 	return openapi.DeleteFaqs204Response{}, err
 }
 
-// maxUploads is how many imports, of up to 32 MiB each, are in memory at the same time.
-const maxUploads = 8
+// arrivingUploads bounds the imports that arrive, in temporary files of up to 32 MiB each. The share of
+// an organization bounds what its slow uploads can take.
+var arrivingUploads = fair.Limits{Size: 128, Share: 16, Waiting: 16, Wait: 20 * time.Second}
+
+// uploadsInMemory bounds the imports, of up to 32 MiB each, that have arrived and are in memory.
+var uploadsInMemory = fair.Limits{Size: 8, Share: 2, Waiting: 16, Wait: 20 * time.Second}
+
+func takeUpload(ctx context.Context, from *fair.Semaphore) (release func(), err error) {
+	release, err = from.Acquire(ctx, auth.PrincipalOf(ctx).OrganizationID, 1)
+	if errors.Is(err, fair.ErrFull) {
+		err = &apperr.Error{Kind: apperr.Unavailable, Message: "Too many files of your organization are being uploaded. Retry later.", RetryAfter: 10 * time.Second, Err: err}
+	}
+	return release, err
+}
 
 // ImportFaqs implements POST /api/chatbots/{chatbotId}/faqs/import/.
 func (h faqHandlers) ImportFaqs(ctx context.Context, request openapi.ImportFaqsRequestObject) (openapi.ImportFaqsResponseObject, error) {
-	select {
-	case h.uploads <- struct{}{}:
-		defer func() { <-h.uploads }()
-	default:
-		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "Too many files are being uploaded. Retry later.", RetryAfter: 10 * time.Second}
-	}
-	file, err := readUpload(request)
+	arrived, err := takeUpload(ctx, h.arriving)
 	if err != nil {
 		return nil, err
+	}
+	defer arrived()
+	spooled, err := spoolUpload(request)
+	if err != nil {
+		return nil, err
+	}
+	defer spooled.Close()
+	release, err := takeUpload(ctx, h.uploads)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	file, err := io.ReadAll(spooled)
+	if err != nil {
+		return nil, fmt.Errorf("read the upload: %w", err)
 	}
 	org := auth.PrincipalOf(ctx).OrganizationID
 	var imported faq.ImportResult
@@ -125,8 +151,9 @@ func (h faqHandlers) ImportFaqs(ctx context.Context, request openapi.ImportFaqsR
 	}, nil
 }
 
-// readUpload returns the field `file` of an upload. The contract has bounded its length.
-func readUpload(request openapi.ImportFaqsRequestObject) ([]byte, error) {
+// spoolUpload writes the field `file` of an upload to a temporary file, which has no name and ends when
+// it is closed. The contract has bounded its length.
+func spoolUpload(request openapi.ImportFaqsRequestObject) (_ *os.File, err error) {
 	for {
 		part, err := request.Body.NextPart()
 		if err == io.EOF { //nolint:errorlint // returned unwrapped
@@ -138,11 +165,20 @@ func readUpload(request openapi.ImportFaqsRequestObject) ([]byte, error) {
 		if part.FormName() != "file" {
 			continue
 		}
-		file, err := io.ReadAll(part)
+		file, err := os.CreateTemp("", "parley-upload-")
 		if err != nil {
+			return nil, fmt.Errorf("create a file for the upload: %w", err)
+		}
+		_ = os.Remove(file.Name()) // it is open, and ends with the process at the latest
+		if _, err := io.Copy(file, part); err != nil {
+			_ = file.Close()
+			if _, isFile := errors.AsType[*fs.PathError](err); isFile {
+				return nil, fmt.Errorf("write the upload: %w", err)
+			}
 			return nil, uploadError(err)
 		}
-		return file, nil
+		_, err = file.Seek(0, io.SeekStart)
+		return file, err
 	}
 }
 

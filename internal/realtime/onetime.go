@@ -6,13 +6,23 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 )
 
 // memoryLimit bounds the values that are kept in this process.
-const memoryLimit = 100_000
+const (
+	memoryLimit = 100_000
+	// userLimit bounds those of one user.
+	userLimit = 2_000
+	// purgeInterval is how often expired values are removed.
+	purgeInterval = 10 * time.Second
+)
 
-// ErrFull is returned when a OneTimeStore has no room for another value.
+// Owner is the user for whom a value is kept.
+type Owner struct{ Organization, User uuid.UUID }
+
+// ErrFull is returned when a OneTimeStore has no room for another value of an owner.
 var ErrFull = errors.New("too many one-time values")
 
 // OneTimeStore keeps values that can be taken exactly once, by any instance. They live in
@@ -24,22 +34,26 @@ type OneTimeStore struct {
 
 	mu        sync.Mutex
 	values    map[string]oneTimeValue
+	counts    map[uuid.UUID]int // values in memory, by organization and by user
 	lastPurge time.Time
 }
 
 type oneTimeValue struct {
 	value   string
+	owner   Owner
 	expires time.Time
 }
 
 // NewOneTimeStore returns an empty store. With a nil redis all values stay in memory.
 func NewOneTimeStore(redis *Redis) *OneTimeStore {
-	return &OneTimeStore{redis: redis, values: make(map[string]oneTimeValue)}
+	return &OneTimeStore{redis: redis, values: make(map[string]oneTimeValue), counts: make(map[uuid.UUID]int)}
 }
 
 // Put keeps a value until it is taken or ttl has passed. While Redis is unavailable only
-// this instance can take the value. Put returns ErrFull when there is no room.
-func (o *OneTimeStore) Put(ctx context.Context, key, value string, ttl time.Duration) error {
+// this instance can take the value. Put returns ErrFull when there is no room, or when the owner has too
+// many values in memory: a user may have 2,000, and an organization as many as are free, so that it never
+// refuses another one.
+func (o *OneTimeStore) Put(ctx context.Context, owner Owner, key, value string, ttl time.Duration) error {
 	if o.redis != nil {
 		err := o.redis.Do(ctx, func(ctx context.Context, client *redis.Client) error {
 			return client.Set(ctx, oneTimeKey(key), value, ttl).Err()
@@ -52,11 +66,24 @@ func (o *OneTimeStore) Put(ctx context.Context, key, value string, ttl time.Dura
 	defer o.mu.Unlock()
 	now := time.Now()
 	o.purge(now)
-	if len(o.values) >= memoryLimit {
+	free := memoryLimit - len(o.values)
+	if ofOrganization := o.counts[owner.Organization]; free <= 0 || ofOrganization > 0 && ofOrganization >= free || o.counts[owner.User] >= userLimit {
 		return ErrFull
 	}
-	o.values[key] = oneTimeValue{value: value, expires: now.Add(ttl)}
+	o.counts[owner.Organization]++
+	o.counts[owner.User]++
+	o.values[key] = oneTimeValue{value: value, owner: owner, expires: now.Add(ttl)}
 	return nil
+}
+
+// remove requires the lock.
+func (o *OneTimeStore) remove(key string, found oneTimeValue) {
+	delete(o.values, key)
+	for _, id := range []uuid.UUID{found.owner.Organization, found.owner.User} {
+		if o.counts[id]--; o.counts[id] <= 0 {
+			delete(o.counts, id)
+		}
+	}
 }
 
 // Take returns a value and removes it; ok is false if the key has none. ErrUnavailable
@@ -79,22 +106,24 @@ func (o *OneTimeStore) takeLocal(key string) (string, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	found, ok := o.values[key]
-	delete(o.values, key)
+	if ok {
+		o.remove(key, found)
+	}
 	if !ok || !time.Now().Before(found.expires) {
 		return "", false
 	}
 	return found.value, true
 }
 
-// purge removes expired values, at most once a minute. The caller holds mu.
+// purge removes expired values, at most once in purgeInterval. The caller holds mu.
 func (o *OneTimeStore) purge(now time.Time) {
-	if now.Sub(o.lastPurge) < time.Minute {
+	if now.Sub(o.lastPurge) < purgeInterval {
 		return
 	}
 	o.lastPurge = now
 	for key, value := range o.values {
 		if !now.Before(value.expires) {
-			delete(o.values, key)
+			o.remove(key, value)
 		}
 	}
 }

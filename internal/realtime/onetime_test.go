@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"parley/internal/realtime"
 	"parley/internal/redistest"
 )
@@ -18,7 +20,7 @@ func TestOneTimeValueExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := realtime.NewOneTimeStore(nil)
 		put := func(key string) {
-			if err := store.Put(t.Context(), key, "value of "+key, time.Minute); err != nil {
+			if err := store.Put(t.Context(), owner, key, "value of "+key, time.Minute); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -43,26 +45,52 @@ func TestOneTimeValueExpires(t *testing.T) {
 	})
 }
 
-// The number of values in memory is bounded. Expired values are removed to make room.
-func TestOneTimeStoreIsBounded(t *testing.T) {
+// A user, and an organization, can only fill a part of the memory. Expired and taken values make room.
+func TestOneOwnerCannotFillTheOneTimeStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := realtime.NewOneTimeStore(nil)
-		put := func(i int) error { return store.Put(t.Context(), fmt.Sprint(i), "", time.Minute) }
-		for i := range 100_000 {
-			if err := put(i); err != nil {
-				t.Fatal(i, err)
+		n := 0
+		// fill returns how many values an owner can put.
+		fill := func(owner func(i int) realtime.Owner) int {
+			for i := 0; ; i++ {
+				n++
+				if err := store.Put(t.Context(), owner(i), fmt.Sprint(n), "", time.Minute); errors.Is(err, realtime.ErrFull) {
+					return i
+				} else if err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
-		if err := put(-1); !errors.Is(err, realtime.ErrFull) {
-			t.Errorf("put into a full store: %v", err)
+		alone := func(int) realtime.Owner { return owner }
+		organization := func(id byte) func(int) realtime.Owner {
+			return func(i int) realtime.Owner {
+				return realtime.Owner{Organization: uuid.UUID{id}, User: uuid.UUID{id, byte(i >> 8), byte(i), 1}}
+			}
+		}
+		if of := fill(alone); of != 2_000 {
+			t.Errorf("a user put %d values", of)
+		}
+		if of := fill(organization(2)); of != 49_000 {
+			t.Errorf("an organization put %d values", of)
+		}
+		if of := fill(organization(3)); of != 24_500 {
+			t.Errorf("the next organization put %d values", of)
+		}
+		if _, ok, err := store.Take(t.Context(), "1"); !ok || err != nil {
+			t.Error(ok, err)
+		}
+		if of := fill(alone); of != 1 {
+			t.Errorf("after one was taken, a user put %d values", of)
 		}
 		time.Sleep(time.Minute)
-		if err := put(-1); err != nil {
-			t.Errorf("put after the others expired: %v", err)
+		if of := fill(alone); of != 2_000 {
+			t.Errorf("after all expired, a user put %d values", of)
 		}
 	})
 }
+
+var owner = realtime.Owner{Organization: uuid.UUID{1}, User: uuid.UUID{1, 1}}
 
 // takeConcurrently takes a key from both stores at once and returns how often it succeeded.
 func takeConcurrently(t *testing.T, stores [2]*realtime.OneTimeStore, key, want string) int64 {
@@ -96,14 +124,14 @@ func TestOneTimeValueIsTakenExactlyOnce(t *testing.T) {
 	} {
 		for n := range 20 {
 			key := fmt.Sprint("key ", n)
-			if err := stores[0].Put(t.Context(), key, "value", time.Minute); err != nil {
+			if err := stores[0].Put(t.Context(), owner, key, "value", time.Minute); err != nil {
 				t.Fatal(err)
 			}
 			if taken := takeConcurrently(t, stores, key, "value"); taken != 1 {
 				t.Errorf("%s: the value was taken %d times", name, taken)
 			}
 		}
-		if err := stores[0].Put(t.Context(), "brief", "value", time.Millisecond); err != nil {
+		if err := stores[0].Put(t.Context(), owner, "brief", "value", time.Millisecond); err != nil {
 			t.Error(err)
 		}
 		<-time.After(5 * time.Millisecond)
@@ -120,7 +148,7 @@ func TestOneTimeValueStaysLocalWhileRedisIsUnavailable(t *testing.T) {
 	second, _ := open(t, redis.URL)
 	visit, elsewhere := realtime.NewOneTimeStore(first), realtime.NewOneTimeStore(second)
 	redis.Stop()
-	if err := visit.Put(t.Context(), "key", "value", time.Minute); err != nil {
+	if err := visit.Put(t.Context(), owner, "key", "value", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok, err := elsewhere.Take(t.Context(), "key"); ok || !errors.Is(err, realtime.ErrUnavailable) {

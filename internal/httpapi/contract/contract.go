@@ -39,6 +39,7 @@ import (
 	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/clientaddr"
+	"parley/internal/fair"
 	"parley/internal/metrics"
 	"parley/internal/origin"
 	"parley/internal/ratelimit"
@@ -66,6 +67,7 @@ type Config struct {
 type Contract struct {
 	Config
 	operations []*operation
+	bodies     *fair.Semaphore
 }
 
 // New reads the operations from the document.
@@ -74,7 +76,7 @@ func New(config Config) (*Contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Contract{Config: config}
+	c := &Contract{Config: config, bodies: fair.New(bodyMemory)}
 	for path, item := range document.Paths.Map() {
 		for method, op := range item.Operations() {
 			read, err := newOperation(document, method, path, item, op)
@@ -192,6 +194,11 @@ func (c *Contract) enforce(ec echo.Context, op *operation) error {
 	if r.URL, err = op.readQuery(r.URL); err != nil {
 		return err
 	}
+	release, err := c.takeBodyMemory(r, op, principal)
+	if err != nil {
+		return err
+	}
+	defer release()
 	read, err := op.readBody(ec)
 	if err != nil {
 		return err

@@ -73,7 +73,7 @@ func TestConversationsOfAContactAreListed(t *testing.T) {
 	alice.call(http.MethodGet, path, nil).wantProblem(403, "forbidden", "")
 }
 
-// A page that ends early because of its long messages is continued by its next link, and none is lost.
+// Long messages end a page early. Its next link leads to the rest, so that no conversation is lost.
 func TestLongMessagesEndAPageOfConversationsEarly(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

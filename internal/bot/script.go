@@ -49,7 +49,7 @@ func (s *Script) toColumn() (json.RawMessage, error) {
 		}
 		if length > maxScriptLength {
 			return nil, apperr.Field(apperr.InvalidRequest, fmt.Sprintf("/script/rules/%d/deltas", i),
-				"must have at most 262144 characters together with those of the rules before")
+				"must have at most 262144 characters, including those of the preceding rules")
 		}
 	}
 	column, err := json.Marshal(s)

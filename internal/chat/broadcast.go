@@ -82,7 +82,7 @@ func (c Contacts) checkBroadcast(b Broadcast) error {
 	case utf8.RuneCountInString(b.Message) > c.chat.maxContent:
 		return ErrTooLong("/message", c.chat.maxContent)
 	case (b.Contacts == nil) == (b.InboxID == nil):
-		return apperr.Field(apperr.InvalidRequest, "/contact_ids", "must be given, or else inbox_id, but not both")
+		return apperr.Field(apperr.InvalidRequest, "/contact_ids", "must be given if inbox_id is absent, and must be absent otherwise")
 	case b.Contacts != nil && len(b.Excluded) > 0:
 		return apperr.Field(apperr.InvalidRequest, "/exclude_contact_ids", "can only be combined with inbox_id")
 	}

@@ -50,7 +50,7 @@ type Shape struct {
 	isFree     bool // the properties of this object are free JSON
 	isNullable bool
 	isIDObject bool   // x-id-or-object: a string that can be an object with the id
-	stringAs   string // of an object: the property that a string in its place is; empty if there is none
+	stringAs   string // of an object: the property that a string in place of the object stands for; empty if none
 	items      *Shape
 	maxItems   int // of an array; more cannot be valid
 	properties []property

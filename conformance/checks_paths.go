@@ -8,7 +8,7 @@ import (
 func pathChecks() []check {
 	return []check{
 		named("paths/distinct-slash", "/api/conversations and /api/conversations/ are two operations with different responses.", checkDistinctSlash),
-		named("paths/alternate-slash", "An operation whose document has one of the paths with and without a trailing slash accepts both, and receives the body.", checkAlternateSlash),
+		named("paths/alternate-slash", "Paths with and without a trailing slash reach the same operation, with its body, unless both are declared.", checkAlternateSlash),
 		named("paths/aliases", "Paths below /api/v1, and /conversations without /api, reach the same operations.", checkAliases),
 		named("paths/escapes", "An escaped slash remains part of an ID, and queries arrive unchanged.", checkEscapes),
 		named("paths/malformed-ids", "A malformed ID is 404.", checkMalformedIDs),

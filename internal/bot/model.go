@@ -29,7 +29,7 @@ const (
 type Timeouts struct {
 	// FirstToken is how long the server may take to send the first token.
 	FirstToken int `json:"firstToken,omitempty"`
-	// BetweenTokens is the longest silence of the server after it.
+	// BetweenTokens is the longest silence of the server after the first token.
 	BetweenTokens int `json:"betweenTokens,omitempty"`
 	// Total bounds the whole reply.
 	Total int `json:"total,omitempty"`

@@ -71,8 +71,8 @@ FROM contacts c
 WHERE c.organization_id = @organization_id AND c.id = @id;
 
 -- ListContacts returns a page of contacts with the ids and names of their inboxes, newest first.
--- With a pattern, only contacts whose name or source id matches it are returned; with an inbox, only those
--- in it.
+-- With a pattern, only contacts are returned whose name or source id matches it, or that have the id; with
+-- an inbox, only those in it.
 -- name: ListContacts :many
 SELECT sqlc.embed(c),
        ARRAY(SELECT p.inbox_id FROM contact_inboxes p
@@ -81,7 +81,8 @@ SELECT sqlc.embed(c),
              WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::text[] AS inbox_names
 FROM contacts c
 WHERE c.organization_id = @organization_id
-  AND (sqlc.narg('pattern')::text IS NULL OR canonical(c.name) ILIKE sqlc.narg('pattern') OR canonical(c.source_id) ILIKE sqlc.narg('pattern'))
+  AND (sqlc.narg('pattern')::text IS NULL OR canonical(c.name) ILIKE sqlc.narg('pattern') OR canonical(c.source_id) ILIKE sqlc.narg('pattern')
+       OR c.id = sqlc.narg('id')::uuid)
   AND (sqlc.narg('inbox_id')::uuid IS NULL OR EXISTS (
       SELECT FROM contact_inboxes p
       WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = sqlc.narg('inbox_id')))
@@ -92,7 +93,8 @@ LIMIT @page_limit OFFSET @page_offset;
 -- name: CountContacts :one
 SELECT count(*) FROM contacts c
 WHERE c.organization_id = @organization_id
-  AND (sqlc.narg('pattern')::text IS NULL OR canonical(c.name) ILIKE sqlc.narg('pattern') OR canonical(c.source_id) ILIKE sqlc.narg('pattern'))
+  AND (sqlc.narg('pattern')::text IS NULL OR canonical(c.name) ILIKE sqlc.narg('pattern') OR canonical(c.source_id) ILIKE sqlc.narg('pattern')
+       OR c.id = sqlc.narg('id')::uuid)
   AND (sqlc.narg('inbox_id')::uuid IS NULL OR EXISTS (
       SELECT FROM contact_inboxes p
       WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = sqlc.narg('inbox_id')));

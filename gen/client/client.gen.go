@@ -5461,7 +5461,7 @@ type ListContactsParams struct {
 	// Inbox Only contacts in this inbox (id). An unknown inbox is 404.
 	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
 
-	// Query Only contacts whose name or sourceId contains this text; see "Text filters".
+	// Query Only contacts whose name or sourceId contains this text, or whose id it is; see "Text filters".
 	Query *string `form:"query,omitempty" json:"query,omitempty"`
 }
 

@@ -38,15 +38,28 @@ func (q *Queries) AddContactToInboxes(ctx context.Context, organizationID uuid.U
 const countContacts = `-- name: CountContacts :one
 SELECT count(*) FROM contacts c
 WHERE c.organization_id = $1
-  AND ($2::text IS NULL OR canonical(c.name) ILIKE $2 OR canonical(c.source_id) ILIKE $2)
-  AND ($3::uuid IS NULL OR EXISTS (
+  AND ($2::text IS NULL OR canonical(c.name) ILIKE $2 OR canonical(c.source_id) ILIKE $2
+       OR c.id = $3::uuid)
+  AND ($4::uuid IS NULL OR EXISTS (
       SELECT FROM contact_inboxes p
-      WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = $3))
+      WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = $4))
 `
 
+type CountContactsParams struct {
+	OrganizationID uuid.UUID
+	Pattern        *string
+	ID             *uuid.UUID
+	InboxID        *uuid.UUID
+}
+
 // CountContacts returns the total for ListContacts.
-func (q *Queries) CountContacts(ctx context.Context, organizationID uuid.UUID, pattern *string, inboxID *uuid.UUID) (int64, error) {
-	row := q.db.QueryRow(ctx, countContacts, organizationID, pattern, inboxID)
+func (q *Queries) CountContacts(ctx context.Context, arg CountContactsParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countContacts,
+		arg.OrganizationID,
+		arg.Pattern,
+		arg.ID,
+		arg.InboxID,
+	)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -210,17 +223,19 @@ SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.emai
              WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::text[] AS inbox_names
 FROM contacts c
 WHERE c.organization_id = $1
-  AND ($2::text IS NULL OR canonical(c.name) ILIKE $2 OR canonical(c.source_id) ILIKE $2)
-  AND ($3::uuid IS NULL OR EXISTS (
+  AND ($2::text IS NULL OR canonical(c.name) ILIKE $2 OR canonical(c.source_id) ILIKE $2
+       OR c.id = $3::uuid)
+  AND ($4::uuid IS NULL OR EXISTS (
       SELECT FROM contact_inboxes p
-      WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = $3))
+      WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = $4))
 ORDER BY c.created_at DESC, c.id DESC
-LIMIT $5 OFFSET $4
+LIMIT $6 OFFSET $5
 `
 
 type ListContactsParams struct {
 	OrganizationID uuid.UUID
 	Pattern        *string
+	ID             *uuid.UUID
 	InboxID        *uuid.UUID
 	PageOffset     int32
 	PageLimit      int32
@@ -233,12 +248,13 @@ type ListContactsRow struct {
 }
 
 // ListContacts returns a page of contacts with the ids and names of their inboxes, newest first.
-// With a pattern, only contacts whose name or source id matches it are returned; with an inbox, only those
-// in it.
+// With a pattern, only contacts are returned whose name or source id matches it, or that have the id; with
+// an inbox, only those in it.
 func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]ListContactsRow, error) {
 	rows, err := q.db.Query(ctx, listContacts,
 		arg.OrganizationID,
 		arg.Pattern,
+		arg.ID,
 		arg.InboxID,
 		arg.PageOffset,
 		arg.PageLimit,

@@ -97,7 +97,7 @@ func (f *vendorFlow) createContact() {
 	f.contact = text(f.send(http.MethodPost, "contacts/", sent, 201), "id")
 	fields["inboxes"], fields["avatar"] = []any{object{"id": f.inbox, "name": "Website"}}, nil
 	f.find(f.get("/api/v1/contacts/"+f.contact+"/"), fields)
-	for _, query := range []string{"query=line-" + strings.ReplaceAll(f.name, "#", "%23") + "&inboxes=" + f.inbox + "&limit=20&offset=0", "search=" + strings.ReplaceAll(f.name, "#", "%23")} {
+	for _, query := range []string{"query=line-" + strings.ReplaceAll(f.name, "#", "%23") + "&inboxes=" + f.inbox + "&limit=20&offset=0", "query=" + strings.ToUpper(f.contact), "search=" + strings.ReplaceAll(f.name, "#", "%23")} {
 		if got := idsOf(objects(f.get("/api/v1/contacts/?"+query), "results")); !slices.Equal(got, []string{f.contact}) {
 			f.t.Errorf("%s: %s finds %v", f.name, query, got)
 		}

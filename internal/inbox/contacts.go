@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -104,42 +105,45 @@ func GetContact(ctx context.Context, q *db.Queries, organization uuid.UUID, id s
 
 // ContactFilter selects the contacts that ListContacts returns. Its zero value selects all.
 type ContactFilter struct {
-	Search  *string // contained in the name or the source ID, ignoring case
+	Search  *string // contained in the name or the source ID, ignoring case, or the ID
 	InboxID *string
 }
 
 // ListContacts returns a page of contacts, newest first, and how many match. An unknown inbox is
 // NotFound.
 func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, filter ContactFilter, limit, offset int) ([]Contact, int64, error) {
-	var pattern *string
+	search := db.CountContactsParams{OrganizationID: organization}
 	if filter.Search != nil {
-		pattern = new(store.ContainsPattern(store.SearchText(*filter.Search)))
+		search.Pattern = new(store.ContainsPattern(store.SearchText(*filter.Search)))
+		if id, err := store.ParseID(strings.TrimSpace(*filter.Search), noContact); err == nil {
+			search.ID = &id
+		}
 	}
-	var inboxID *uuid.UUID
 	if filter.InboxID != nil {
 		found, err := Get(ctx, i.store.Queries, organization, *filter.InboxID)
 		if err != nil {
 			return nil, 0, err
 		}
-		inboxID = &found.ID
+		search.InboxID = &found.ID
 	}
 	var count int64
 	var rows []db.ListContactsRow
 	read := func(s *store.Store) (err error) {
-		if count, err = s.CountContacts(ctx, organization, pattern, inboxID); err != nil {
+		if count, err = s.CountContacts(ctx, search); err != nil {
 			return err
 		}
 		rows, err = s.ListContacts(ctx, db.ListContactsParams{
 			OrganizationID: organization,
-			Pattern:        pattern,
-			InboxID:        inboxID,
+			Pattern:        search.Pattern,
+			ID:             search.ID,
+			InboxID:        search.InboxID,
 			PageLimit:      int32(limit),
 			PageOffset:     int32(offset),
 		})
 		return err
 	}
 	var err error
-	if pattern != nil {
+	if search.Pattern != nil {
 		err = i.store.Report(ctx, organization, read)
 	} else {
 		err = read(i.store)

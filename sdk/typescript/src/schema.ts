@@ -7598,7 +7598,7 @@ export interface operations {
                 offset?: components["parameters"]["Offset"];
                 /** @description Only contacts in this inbox (id). An unknown inbox is 404. */
                 inbox?: string;
-                /** @description Only contacts whose name or sourceId contains this text; see "Text filters". */
+                /** @description Only contacts whose name or sourceId contains this text, or whose id it is; see "Text filters". */
                 query?: string;
             };
             header?: never;

@@ -67,6 +67,11 @@ faults: setup-test ## inject faults into a deployment under load, in 15 minutes 
 	@$(E2EBUILD) ./chaos
 	@exec bin/chaos $(if $(SHORT),-short) $(if $(ONLY),-only $(ONLY)) $(FAULTFLAGS)
 
+.PHONY: check-isolation
+check-isolation: setup-test ## no organization slows another one down (also RECORDS= SECONDS= ONLY=abc)
+	@$(E2EBUILD) ./isolation
+	@exec bin/isolation $(if $(RECORDS),-records $(RECORDS)) $(if $(SECONDS),-seconds $(SECONDS)) $(if $(ONLY),-only $(ONLY))
+
 .PHONY: soak
 soak: setup-test ## check that no resource usage grows under load, for 15 minutes (MINUTES=60; also SEED= OUT= INTO=)
 	@$(E2EBUILD) ./chaos

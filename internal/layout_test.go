@@ -25,10 +25,11 @@ const everything = "*"
 var allowedImports = map[string][]string{
 	"cmd/server": {everything},
 	// The module e2e. Only its commands depend on the product.
-	"e2e/bench":    {everything},
-	"e2e/chaos":    {everything},
-	"e2e/sdkcheck": {"client", "gen/client", "e2e/harness"},
-	"e2e/harness":  {},
+	"e2e/bench":     {everything},
+	"e2e/chaos":     {everything},
+	"e2e/isolation": {everything},
+	"e2e/sdkcheck":  {"client", "gen/client", "e2e/harness"},
+	"e2e/harness":   {},
 
 	"tools/notices": {}, // in the module tools
 

@@ -230,6 +230,7 @@ WITH RECURSIVE organizations AS (
     LEFT JOIN (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@running_counts::integer[]) AS running) AS l ON l.organization_id = o.organization_id
     WHERE o.organization_id IS NOT NULL
     GROUP BY o.organization_id
+    HAVING coalesce(max(l.running), 0) < @organization_limit::integer
 )
 SELECT w.organization_id, w.session_id
 FROM loads o

@@ -375,6 +375,7 @@ WITH RECURSIVE organizations AS (
     LEFT JOIN (SELECT unnest($4::uuid[]) AS organization_id, unnest($5::integer[]) AS running) AS l ON l.organization_id = o.organization_id
     WHERE o.organization_id IS NOT NULL
     GROUP BY o.organization_id
+    HAVING coalesce(max(l.running), 0) < $3::integer
 )
 SELECT w.organization_id, w.session_id
 FROM loads o

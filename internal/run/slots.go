@@ -1,6 +1,7 @@
 package run
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/google/uuid"
@@ -22,9 +23,10 @@ type slots struct {
 	mu          sync.Mutex
 	taken       map[uuid.UUID]int // by organization
 	total       int
-	refusals    int                // how often a slot was refused
+	refusals    int                // how often a slot was refused to an organization that is not crowded
 	isContended bool               // a run may be waiting for any slot
 	crowded     map[uuid.UUID]bool // organizations with runs that may be waiting for one of their own slots
+	refused     map[uuid.UUID]bool // crowded organizations that were refused a slot since the last scan began
 	isScanning  bool               // the queue is being read
 	isClosed    bool
 	// answering counts the taken slots.
@@ -34,7 +36,7 @@ type slots struct {
 func newSlots(limit, organizationLimit int) *slots {
 	return &slots{
 		limit: limit, organizationLimit: organizationLimit,
-		wake: make(chan struct{}, 1), taken: make(map[uuid.UUID]int), crowded: make(map[uuid.UUID]bool),
+		wake: make(chan struct{}, 1), taken: make(map[uuid.UUID]int), crowded: make(map[uuid.UUID]bool), refused: make(map[uuid.UUID]bool),
 	}
 }
 
@@ -46,10 +48,10 @@ func (s *slots) take(organization uuid.UUID) bool {
 	if !s.isAwaited(organization) && s.grant(organization) {
 		return true
 	}
-	s.refusals++
-	if s.isFull(organization) {
-		s.crowded[organization] = true
-	} else if !s.crowded[organization] {
+	if s.crowded[organization] || s.isFull(organization) {
+		s.crowded[organization], s.refused[organization] = true, true
+	} else {
+		s.refusals++
 		s.isContended = true
 	}
 	return false
@@ -169,6 +171,7 @@ func (s *slots) beginScan() usage {
 		return usage{}
 	}
 	s.isScanning = true
+	clear(s.refused)
 	found := usage{free: s.limit - s.total, share: max(s.share(), 1), refusals: s.refusals}
 	for organization, n := range s.taken {
 		found.organizations = append(found.organizations, organization)
@@ -189,6 +192,7 @@ func (s *slots) endScan(begun usage, hasMore bool) {
 	for _, organization := range s.listFull() {
 		s.crowded[organization] = true
 	}
+	maps.Copy(s.crowded, s.refused)
 }
 
 // fullOrganizations returns the organizations that use all of their own slots.

@@ -78,7 +78,7 @@ var allowedImports = map[string][]string{
 	"internal/auth":      {"internal/audit", "internal/origin", "internal/secret", "internal/realtime", "internal/store", "internal/apperr", "gen/db"},
 	"internal/bot":       {"internal/audit", "internal/secret", "internal/metrics", "internal/store", "internal/apperr", "gen/db"},
 	"internal/faq":       {"internal/bot", "internal/audit", "internal/sheet", "internal/store", "internal/apperr", "gen/db"},
-	"internal/llm":       {"internal/bot", "internal/faq", "internal/secret", "internal/trace", "internal/apperr", "gen/db"},
+	"internal/llm":       {"internal/bot", "internal/egress", "internal/faq", "internal/secret", "internal/trace", "internal/apperr", "gen/db"},
 	"internal/audit":     {"internal/store", "gen/db"},
 	"internal/ratelimit": {"internal/realtime", "internal/apperr"},
 
@@ -95,8 +95,9 @@ var allowedImports = map[string][]string{
 	"internal/trace":      {},
 	"internal/origin":     {},
 	"internal/clientaddr": {},
+	"internal/egress":     {},
 	"internal/dbtest":     {"db", "internal/store", "internal/localpg"},
-	"internal/bottest":    {"internal/bot", "internal/faq", "internal/llm", "internal/secret", "internal/store", "gen/db"},
+	"internal/bottest":    {"internal/bot", "internal/egress", "internal/faq", "internal/llm", "internal/secret", "internal/store", "gen/db"},
 	"internal/chattest": {
 		"internal/reply", "internal/feed", "internal/run", "internal/visit", "internal/inbox", "internal/chat",
 		"internal/auth", "internal/bot", "internal/bottest", "internal/dbtest", "internal/realtime", "internal/redistest", "internal/store", "internal/apperr", "gen/db",

@@ -17,6 +17,7 @@ import (
 
 	"parley/internal/bot"
 	"parley/internal/clientaddr"
+	"parley/internal/egress"
 	"parley/internal/origin"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
@@ -54,6 +55,9 @@ type config struct {
 	AllowedOrigins []string // PARLEY_ALLOWED_ORIGINS, default none
 	// TrustedProxies are the reverse proxies whose Forwarded and X-Forwarded-* headers are trusted.
 	TrustedProxies clientaddr.Proxies // PARLEY_TRUSTED_PROXIES, default none
+	// ModelNetworks are the private and other special networks that model servers may be in. The
+	// default is the loopback and private ones without DATABASE_URL, otherwise none.
+	ModelNetworks egress.Networks // PARLEY_MODEL_NETWORKS
 	// RateLimits is the number of requests per minute and user. 0 is unlimited, for a class or for all.
 	RateLimits ratelimit.Limits // PARLEY_RATE_LIMITS, default messages=60,history=100,list=30,reads=6000,writes=1200,reports=60
 	// RateCeilings are the highest limits that an API key can be given, and the limits of all client tokens of a user
@@ -140,6 +144,7 @@ func loadConfig(env environment, isRoot bool, home string) (config, error) {
 		PostgresBin:    parseVariable(l, "PARLEY_POSTGRES_BIN", "", parsePostgresBin),
 		AllowedOrigins: parseVariable(l, "PARLEY_ALLOWED_ORIGINS", "", parseOrigins),
 		TrustedProxies: parseVariable(l, "PARLEY_TRUSTED_PROXIES", "", clientaddr.Parse),
+		ModelNetworks:  parseVariable(l, "PARLEY_MODEL_NETWORKS", "", egress.Parse),
 		RateLimits:     loadRateLimits(l),
 		RateCeilings:   loadRateCeilings(l),
 		Replies:        loadReplyLimits(l),
@@ -147,6 +152,9 @@ func loadConfig(env environment, isRoot bool, home string) (config, error) {
 	}
 	c.Sockets, c.SocketQueue = loadSocketLimits(l)
 	c.Anonymous = parseVariable(l, "PARLEY_ANONYMOUS", defaultAnonymous(c), parseSwitch)
+	if l.get("PARLEY_MODEL_NETWORKS") == "" && c.DatabaseURL == "" {
+		c.ModelNetworks = egress.Private()
+	}
 	c.Visits = loadVisitLimits(l)
 	c.AnonymousTTL = parseVariable(l, "PARLEY_ANONYMOUS_TTL", "30m", parseTTL)
 	c.Drain = parseVariable(l, "PARLEY_DRAIN", "0s", parseDrain)

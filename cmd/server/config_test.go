@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"parley/internal/clientaddr"
+	"parley/internal/egress"
 	"parley/internal/ratelimit"
 	"parley/internal/visit"
 	"parley/internal/wsapi"
@@ -127,6 +128,9 @@ var validVariables = map[string]struct {
 	"anonymous TTL":      {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
 	"anonymous limits":   {"PARLEY_ANONYMOUS_LIMITS", "visits=5,bytes=0", func(c config) any { return c.Visits }, visit.Limits{Visits: 5, VisitBytes: 256 << 10}},
 	"trusted proxies":    {"PARLEY_TRUSTED_PROXIES", "10.0.0.1", func(c config) any { return c.TrustedProxies }, clientaddr.Proxies{netip.MustParsePrefix("10.0.0.1/32")}},
+	"model networks":     {"PARLEY_MODEL_NETWORKS", "10.1.2.3/8, ::1", func(c config) any { return c.ModelNetworks }, egress.Networks{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
+	"private database":   {"DATABASE_URL", "", func(c config) any { return c.ModelNetworks }, egress.Private()},
+	"shared database":    {"DATABASE_URL", "postgres://db/parley", func(c config) any { return c.ModelNetworks }, egress.Networks(nil)},
 	"drain":              {"PARLEY_DRAIN", "15s", func(c config) any { return c.Drain }, 15 * time.Second},
 	"traces by endpoint": {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", func(c config) any { return c.Traces }, true},
 	"traces by exporter": {"OTEL_TRACES_EXPORTER", "otlp", func(c config) any { return c.Traces }, true},
@@ -194,6 +198,7 @@ var invalidVariables = []struct{ variable, value, says string }{
 	{"PARLEY_ADDR", "localhost:", `""`},
 	{"DATABASE_URL", "postgres://u:hush@db:none/parley", "PostgreSQL URL"},
 	{"DATABASE_URL", "mysql", "PostgreSQL URL"},
+	{"PARLEY_MODEL_NETWORKS", "intranet", "CIDR block"},
 	{"REDIS_URL", "cache:6379", "Redis URL"},
 	{"REDIS_URL", "http://cache", "Redis URL"},
 	{"REDIS_URL", "redis://u:hush@cache/first", "Redis URL"},

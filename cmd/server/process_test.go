@@ -108,7 +108,7 @@ func launch(t *testing.T, dir string, environment []string, args ...string) *pro
 	}
 	if slices.ContainsFunc(environment, func(variable string) bool { return strings.HasPrefix(variable, "DATABASE_URL=") }) {
 		// Servers on variable database share a secret key.
-		p.cmd.Env = append(p.cmd.Env, "PARLEY_SECRET_KEY="+sharedSecretKey, "PARLEY_ANONYMOUS=on")
+		p.cmd.Env = append(p.cmd.Env, "PARLEY_SECRET_KEY="+sharedSecretKey, "PARLEY_ANONYMOUS=on", "PARLEY_MODEL_NETWORKS=127.0.0.1")
 		p.secrets = append(p.secrets, sharedSecretKey)
 	}
 	p.cmd.Env = append(p.cmd.Env, environment...)

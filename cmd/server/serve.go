@@ -148,7 +148,7 @@ type components struct {
 func (c *components) assemble(ctx context.Context, config config, log *slog.Logger) (http.Handler, error) {
 	c.auth = auth.New(c.store, auth.WithKeys(c.secrets), auth.WithTickets(realtime.NewOneTimeStore(c.redis)))
 	var engines bot.Engines
-	engines, c.models = newEngines(c.store, c.secrets, c.traces)
+	engines, c.models = newEngines(c.store, c.secrets, c.traces, config.ModelNetworks)
 	options := []bot.Option{bot.WithKeys(c.secrets), bot.WithFirstTokens(firstTokens(c.registry, engines.Names()))}
 	if model := config.Model; model.Name != "" {
 		options = append(options, bot.WithModel(model.Name, model.BaseURL, model.APIKey))

@@ -85,6 +85,7 @@ func (s *stack) env() []string {
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + s.url(),
 		"PARLEY_SECRET_KEY=" + s.secretKey,
+		"PARLEY_MODEL_NETWORKS=127.0.0.1",
 		"PARLEY_BOOTSTRAP_KEY=" + s.admin,
 		"PARLEY_DATA_DIR=" + s.dir,
 		"PARLEY_ANONYMOUS=on",

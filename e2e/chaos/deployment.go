@@ -152,6 +152,7 @@ func (d *deployment) newServer(name string) (*server, error) {
 		"DATABASE_URL=" + d.postgres.url(s.toPostgres.port()),
 		fmt.Sprintf("REDIS_URL=redis://%s/0", address(s.toRedis.port())),
 		"PARLEY_SECRET_KEY=" + d.secret,
+		"PARLEY_MODEL_NETWORKS=127.0.0.1",
 		"PARLEY_BOOTSTRAP_KEY=" + d.key,
 		"PARLEY_DATA_DIR=" + d.dir,
 		"PARLEY_ANONYMOUS=on",

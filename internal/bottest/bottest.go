@@ -6,6 +6,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/bot"
+	"parley/internal/egress"
 	"parley/internal/faq"
 	"parley/internal/llm"
 	"parley/internal/secret"
@@ -18,7 +19,7 @@ func New(s *store.Store, keys *secret.Keys, options ...bot.Option) *bot.Bots {
 	return bot.New(s, bot.Engines{
 		bot.EngineFAQ:      faqs,
 		bot.EngineScripted: bot.Scripted{},
-		bot.EngineOpenAI:   llm.New(faqs, keys, nil),
+		bot.EngineOpenAI:   llm.New(faqs, keys, nil, egress.Private()),
 	}, append(options, bot.WithKeys(keys))...)
 }
 

@@ -2,13 +2,17 @@ package llm_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"parley/internal/apperr"
+	"parley/internal/bot"
+	"parley/internal/egress"
 	"parley/internal/llm"
 )
 
@@ -79,4 +83,21 @@ func TestTimeoutClosesIdleConnections(t *testing.T) {
 			t.Error(got.err)
 		}
 	})
+}
+
+// A model server in a network that is not allowed receives nothing, and is not tried again.
+func TestModelServerInPrivateNetworkIsRefused(t *testing.T) {
+	t.Parallel()
+	requests := new(atomic.Int64)
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	t.Cleanup(server.Close)
+	dials := 0
+	client := llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials++
+		return egress.Networks{}.Dialer().DialContext(ctx, network, address)
+	})
+	_, err := client.Ask(t.Context(), bot.Model{BaseURL: server.URL, Name: "small", HistoryTokens: 4000}, "", bot.Question{Text: "Hello?"}, func(string) error { return nil })
+	if !errors.Is(err, egress.ErrRefused) || !apperr.Is(err, apperr.UpstreamFailed) || dials != 1 || requests.Load() != 0 {
+		t.Errorf("error %v, %d attempts to connect, %d requests", err, dials, requests.Load())
+	}
 }

@@ -8,11 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"parley/gen/db"
 	"parley/internal/apperr"
 	"parley/internal/bot"
+	"parley/internal/egress"
 	"parley/internal/faq"
 	"parley/internal/secret"
 	"parley/internal/trace"
@@ -27,8 +27,8 @@ type Engine struct {
 
 // New returns an engine that retrieves knowledge with faqs and opens API keys with keys. Calls are
 // traced unless traces is nil.
-func New(faqs *faq.Engine, keys *secret.Keys, traces *trace.Tracer) *Engine {
-	c := newClient(new(net.Dialer).DialContext)
+func New(faqs *faq.Engine, keys *secret.Keys, traces *trace.Tracer, networks egress.Networks) *Engine {
+	c := newClient(networks.Dialer().DialContext)
 	c.traces = traces
 	return &Engine{faqs: faqs, keys: keys, client: c}
 }

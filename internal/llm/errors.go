@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"parley/internal/apperr"
+	"parley/internal/egress"
 )
 
 // Errors that users see. They never contain the server's own messages, which may quote the question, the instructions
@@ -79,6 +80,11 @@ func attemptError(attemptCtx, callCtx context.Context, err *callError) error {
 // unreachedError is the error of a request without a response. TLS errors are permanent.
 func unreachedError(c call, err error) *callError {
 	e := newCallError("unreached", c.redact(err), "The model server cannot be reached.")
+	if errors.Is(err, egress.ErrRefused) {
+		e.apiErr.Message = "The model server is in a network that this service does not connect to."
+		e.apiErr.Permanent, e.shows = true, healthy
+		return e
+	}
 	_, isUntrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, isNotTLS := errors.AsType[tls.RecordHeaderError](err)
 	e.isTransient = !isUntrusted && !isNotTLS

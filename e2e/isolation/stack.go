@@ -80,6 +80,7 @@ func newStack(ctx context.Context, o options) (s *stack, err error) {
 	}
 	s.silent.Store(true)
 	s.model = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = discard(r.Body) // the server notices a disconnection only then
 		if s.silent.Load() {
 			<-r.Context().Done()
 		}
@@ -92,7 +93,7 @@ func newStack(ctx context.Context, o options) (s *stack, err error) {
 func (s *stack) seed(ctx context.Context, records int) error {
 	for _, a := range []*account{&s.loud, &s.quiet} {
 		var created struct{ Key string }
-		unlimited := map[string]any{"name": "unlimited", "user": "admin", "scopes": []string{"admin"}, "rateLimits": map[string]any{"messages": 1 << 30}}
+		unlimited := map[string]any{"name": "unlimited", "user": "admin", "scopes": []string{"admin"}, "rateLimits": map[string]any{"messages": 1_000_000}}
 		if err := s.post(ctx, a.key, "/api/api-keys/", unlimited, &created); err != nil {
 			return err
 		}
@@ -146,7 +147,7 @@ func (s *stack) stop() error {
 		errs = append(errs, s.server.Stop())
 	}
 	if s.model != nil {
-		s.model.Close()
+		errs = append(errs, s.model.Config.Close())
 	}
 	if s.postgres != nil {
 		errs = append(errs, s.postgres.Stop(context.Background())) // also after Ctrl-C

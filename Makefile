@@ -184,7 +184,7 @@ check-browser: setup-check ## only: pages in Chromium use the server, from an al
 	go test -count=1 -tags browser -run '^TestBrowser' ./cmd/server/
 
 .PHONY: check-race
-check-race: setup-check $(NODE_MODULES) ## all tests with the race detector, including OpenAI's SDK and the browser
+check-race: setup-check $(NODE_MODULES) ## all tests with the race detector, including clients of OpenAI's API and the browser
 	@$(E2ETEST) -race
 	go test -race -tags sdk,browser $(PACKAGES)
 

@@ -28,6 +28,7 @@ var allowedImports = map[string][]string{
 	"e2e/bench":     {everything},
 	"e2e/chaos":     {everything},
 	"e2e/isolation": {everything},
+	"e2e/openaigo":  {"e2e/harness"},
 	"e2e/sdkcheck":  {"client", "gen/client", "e2e/harness"},
 	"e2e/harness":   {},
 

@@ -27,6 +27,7 @@ const usage = `usage:
   parley backup <file>      back up the database to a new file
   parley restore <file>     restore a backup into an empty database
   parley conformance        check a deployment against the API contract (-h for flags)
+  parley version            print the version
 
 Settings are environment variables; see docs/operation.md.`
 
@@ -41,6 +42,10 @@ func main() {
 func execute(ctx context.Context, args []string) int {
 	if len(args) > 0 && args[0] == "conformance" { // needs no configuration
 		return runConformance(ctx, args[1:], os.Getenv("PARLEY_KEY"), os.Stdout, os.Stderr)
+	}
+	if len(args) > 0 && (args[0] == "version" || args[0] == "--version") { // needs no configuration
+		fmt.Println("parley", version())
+		return 0
 	}
 	home, _ := os.UserHomeDir() // loadConfig reports a missing home directory if it needs one
 	config, err := loadConfig(processEnvironment(), os.Geteuid() == 0, home)

@@ -1940,7 +1940,9 @@ type ChatbotCreate struct {
 	// Script Replies of a chatbot with the engine scripted, or null.
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
-	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
+	// Slug Lower-case letters and digits, with hyphens, dots, underscores, colons or single slashes between them, such as
+	// `gpt-4.1` or `meta/llama-3`. In a path, a slash is written `%2F`. Must not have the form of an id.
+	//
 	//
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
@@ -2070,7 +2072,9 @@ type ChatbotUpdate struct {
 	// Script Replies of a chatbot with the engine scripted, or null.
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
-	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
+	// Slug Lower-case letters and digits, with hyphens, dots, underscores, colons or single slashes between them, such as
+	// `gpt-4.1` or `meta/llama-3`. In a path, a slash is written `%2F`. Must not have the form of an id.
+	//
 	//
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
@@ -4442,7 +4446,8 @@ type ServerFrame struct {
 	union json.RawMessage
 }
 
-// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
+// Slug Lower-case letters and digits, with hyphens, dots, underscores, colons or single slashes between them, such as
+// `gpt-4.1` or `meta/llama-3`. In a path, a slash is written `%2F`. Must not have the form of an id.
 //
 // Example: parley
 type Slug = string
@@ -7695,7 +7700,8 @@ type ClientInterface interface {
 
 	// GetModel Get a model
 	//
-	// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
+	// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id. A slash in
+	// the slug may be sent as it is or as `%2F`.
 	//
 	// Requires the scope `chat` or `agent`. Rate class: `reads`.
 	//
@@ -10296,7 +10302,8 @@ func (c *Client) ListModels(ctx context.Context, reqEditors ...RequestEditorFn) 
 
 // GetModel Get a model
 //
-// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
+// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id. A slash in
+// the slug may be sent as it is or as `%2F`.
 //
 // Requires the scope `chat` or `agent`. Rate class: `reads`.
 //
@@ -16511,7 +16518,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetModelWithResponse Get a model
 	//
-	// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
+	// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id. A slash in
+	// the slug may be sent as it is or as `%2F`.
 	//
 	// Requires the scope `chat` or `agent`. Rate class: `reads`.
 	//
@@ -26456,7 +26464,8 @@ func (c *ClientWithResponses) ListModelsWithResponse(ctx context.Context, reqEdi
 
 // GetModelWithResponse Get a model
 //
-// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
+// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id. A slash in
+// the slug may be sent as it is or as `%2F`.
 //
 // Requires the scope `chat` or `agent`. Rate class: `reads`.
 //

@@ -1937,7 +1937,9 @@ type ChatbotCreate struct {
 	// Script Replies of a chatbot with the engine scripted, or null.
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
-	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
+	// Slug Lower-case letters and digits, with hyphens, dots, underscores, colons or single slashes between them, such as
+	// `gpt-4.1` or `meta/llama-3`. In a path, a slash is written `%2F`. Must not have the form of an id.
+	//
 	//
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
@@ -2067,7 +2069,9 @@ type ChatbotUpdate struct {
 	// Script Replies of a chatbot with the engine scripted, or null.
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
-	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
+	// Slug Lower-case letters and digits, with hyphens, dots, underscores, colons or single slashes between them, such as
+	// `gpt-4.1` or `meta/llama-3`. In a path, a slash is written `%2F`. Must not have the form of an id.
+	//
 	//
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
@@ -4439,7 +4443,8 @@ type ServerFrame struct {
 	union json.RawMessage
 }
 
-// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
+// Slug Lower-case letters and digits, with hyphens, dots, underscores, colons or single slashes between them, such as
+// `gpt-4.1` or `meta/llama-3`. In a path, a slash is written `%2F`. Must not have the form of an id.
 //
 // Example: parley
 type Slug = string

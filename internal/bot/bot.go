@@ -204,7 +204,7 @@ func (b *Bots) Get(ctx context.Context, org uuid.UUID, ref string) (db.Bot, erro
 		return b.GetByID(ctx, org, id)
 	}
 	// PostgreSQL would reject some malformed references, for example those with a NUL.
-	if !slugPattern.MatchString(ref) {
+	if !isSlug(ref) {
 		return db.Bot{}, apperr.New(apperr.NotFound, NotFoundMessage)
 	}
 	found, err := b.store.GetBotBySlug(ctx, org, ref)

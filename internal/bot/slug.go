@@ -13,18 +13,24 @@ import (
 	"parley/internal/store"
 )
 
-// maxGeneratedSlug leaves room for a suffix within the 63 characters that a slug may have.
-const maxGeneratedSlug = 50
+const (
+	maxSlug = 63
+	// maxGeneratedSlug leaves room for a suffix.
+	maxGeneratedSlug = 50
+)
 
-var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+// slugPattern accepts the names that models have elsewhere, for example gpt-4.1, meta/llama-3 or qwen3:8b.
+var slugPattern = regexp.MustCompile(`^[a-z0-9]+(([._:-]+|/)[a-z0-9]+)*$`)
+
+func isSlug(slug string) bool { return len(slug) <= maxSlug && slugPattern.MatchString(slug) }
 
 // checkSlug rejects slugs that are malformed or could be mistaken for an id.
 func checkSlug(slug string) error {
 	if _, err := store.ParseID(slug, ""); err == nil {
 		return apperr.Field(apperr.InvalidRequest, "/slug", "must not have the form of an id")
 	}
-	if !slugPattern.MatchString(slug) {
-		return apperr.Field(apperr.InvalidRequest, "/slug", "must be lower-case letters, digits and hyphens")
+	if !isSlug(slug) {
+		return apperr.Field(apperr.InvalidRequest, "/slug", "must be lower-case letters and digits, with hyphens, dots, underscores, colons or single slashes between them")
 	}
 	return nil
 }

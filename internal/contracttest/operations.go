@@ -61,6 +61,9 @@ func findExact(method, path string) (found operation, ok bool) {
 	if strings.TrimSuffix(path, "/") == "/api/chat/completions" {
 		path = "/v1/chat/completions"
 	}
+	if model, isModel := strings.CutPrefix(path, "/v1/models/"); isModel {
+		path = "/v1/models/" + strings.ReplaceAll(strings.TrimSuffix(model, "/"), "/", "%2F")
+	}
 	requested, hasSlash, literals := segments(path), strings.HasSuffix(path, "/"), 0
 	for _, op := range operations {
 		if op.literals < literals || !op.matches(requested) {

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -46,6 +47,36 @@ func TestUnknownOpenAIPathsHaveAHint(t *testing.T) {
 				t.Errorf("%.40s: %q does not contain %q", path, message, hint)
 			}
 		}
+	}
+}
+
+// A chatbot may have the name of a model elsewhere, and is found by it as a model, in bodies and in paths.
+func TestSlugsMayBeNamesOfModels(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	for _, slug := range []string{"gpt-4.1", "meta/llama-3", "qwen2.5:7b-instruct-q4_k_m", "a/b/c"} {
+		admin.post("/api/chatbots/", object{"name": "Model", "slug": slug})
+		escaped := strings.ReplaceAll(slug, "/", "%2F")
+		for _, path := range []string{"/v1/models/" + slug, "/v1/models/" + escaped, "/v1/models/" + url.PathEscape(slug) + "/"} {
+			if got := admin.call(http.MethodGet, path, nil).wantStatus(200); got["id"] != slug {
+				t.Errorf("%s: %v", path, got)
+			}
+		}
+		if got := admin.call(http.MethodGet, "/api/chatbots/"+escaped+"/", nil).wantStatus(200); got["slug"] != slug {
+			t.Errorf("the chatbot %s is %v", slug, got)
+		}
+		body := chatBody(question)
+		body["model"] = slug
+		if got := admin.call(http.MethodPost, "/v1/chat/completions", body).wantStatus(200); got["model"] != slug {
+			t.Errorf("the completion of %s is of %v", slug, got["model"])
+		}
+	}
+	for _, slug := range []string{"/a", "a/", "a//b", "a/../b", "../a", ".", "a.", "A", "a b", "a%2fb", strings.Repeat("a", 64)} {
+		admin.call(http.MethodPost, "/api/chatbots/", object{"name": "Model", "slug": slug}).wantStatus(400)
+	}
+	for _, path := range []string{"/v1/models/no/such", "/v1/models/a//b", "/v1/models/..%2Fa"} {
+		admin.call(http.MethodGet, path, nil).wantStatus(404)
 	}
 }
 

@@ -159,7 +159,7 @@ func canonicalPrefix(path string) string {
 	if path == "/conversations" || strings.HasPrefix(path, "/conversations/") {
 		return "/api" + path
 	}
-	return path
+	return escapeModel(path)
 }
 
 // vendorPath maps paths of MaiAgent to operations that have the same request and response.

@@ -23,6 +23,16 @@ func openAIAlias(path string) string {
 	return ""
 }
 
+// escapeModel escapes the slashes of a model's name, which some SDKs put into the path as they are.
+func escapeModel(path string) string {
+	const models = openAIPrefix + "/models/"
+	model, isModel := strings.CutPrefix(path, models)
+	if !isModel {
+		return path
+	}
+	return models + strings.ReplaceAll(strings.TrimSuffix(model, "/"), "/", "%2F")
+}
+
 // isOpenAIPath reports whether a path belongs to the OpenAI-compatible API, or is one that an SDK requests whose base
 // URL lacks /v1. Errors there have OpenAI's format.
 func isOpenAIPath(path string) bool {

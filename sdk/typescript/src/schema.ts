@@ -1591,7 +1591,8 @@ export interface paths {
         };
         /**
          * Get a model
-         * @description Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
+         * @description Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id. A slash in
+         *     the slug may be sent as it is or as `%2F`.
          *
          *     Requires the scope `chat` or `agent`. Rate class: `reads`.
          */
@@ -3330,7 +3331,8 @@ export interface components {
             silentAfter?: number;
         };
         /**
-         * @description Lower-case letters, digits and hyphens; must not have the form of an id.
+         * @description Lower-case letters and digits, with hyphens, dots, underscores, colons or single slashes between them, such as
+         *     `gpt-4.1` or `meta/llama-3`. In a path, a slash is written `%2F`. Must not have the form of an id.
          * @example parley
          */
         Slug: string;

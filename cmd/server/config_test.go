@@ -25,19 +25,20 @@ func TestEmptyEnvironmentYieldsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config{
-		Addr:         ":8080",
-		DataDir:      "/home/alex/.local/share/parley",
-		RateLimits:   ratelimit.Limits{Messages: 60, History: 100, List: 30, Reads: 6000, Writes: 1200, Reports: 60, Refusals: 1000},
-		RateCeilings: ratelimit.Limits{Messages: 6000, History: 10_000, List: 3000, Reads: 60_000, Writes: 12_000, Reports: 600},
-		Replies:      replyLimits{Instance: 512, Organization: 256},
-		Messages:     messageLimits{Characters: 100_000, Anonymous: 4000},
-		Sockets:      defaultSockets,
-		SocketQueue:  64,
-		Anonymous:    true,
-		Visits:       defaultVisits,
-		AnonymousTTL: 30 * time.Minute,
-		SearchIndex:  true,
-		LogLevel:     slog.LevelInfo,
+		Addr:          ":8080",
+		DataDir:       "/home/alex/.local/share/parley",
+		ModelNetworks: egress.Private(),
+		RateLimits:    ratelimit.Limits{Messages: 60, History: 100, List: 30, Reads: 6000, Writes: 1200, Reports: 60, Refusals: 1000},
+		RateCeilings:  ratelimit.Limits{Messages: 6000, History: 10_000, List: 3000, Reads: 60_000, Writes: 12_000, Reports: 600},
+		Replies:       replyLimits{Instance: 512, Organization: 256},
+		Messages:      messageLimits{Characters: 100_000, Anonymous: 4000},
+		Sockets:       defaultSockets,
+		SocketQueue:   64,
+		Anonymous:     true,
+		Visits:        defaultVisits,
+		AnonymousTTL:  30 * time.Minute,
+		SearchIndex:   true,
+		LogLevel:      slog.LevelInfo,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -96,7 +96,7 @@ func checkRequestMetrics(debug client) {
 		`parley_sockets_open`:                         "1",
 		`parley_visits`:                               "1",
 		`parley_replies_waiting`:                      "0",
-		`parley_database_connections_max`:             "16",
+		`parley_database_connections_max`:             "11", // of 16, with those of reports and of group commit
 		`parley_sends_waiting`:                        "0",
 		`parley_redis_away`:                           "", // no Redis
 	} {

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -63,6 +64,28 @@ func (c caller) wantCancelledRecord(run, reply string) {
 	totals := c.get("/api/chatbots/s/statistics/" + withDays(""))["totals"].(object)
 	if number(totals, "records") != 1 || number(totals, "failures") != 0 {
 		c.t.Errorf("the totals are %v", totals)
+	}
+}
+
+// Some model servers state the usage with each chunk. What a cancelled reply used until then is not lost.
+func TestCancelledReplyKeepsItsModelAndUsage(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.withModel(serveModel(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `data: {"model":"small-1","choices":[{"index":0,"delta":{"content":"Good"}}],"usage":{"prompt_tokens":12,"completion_tokens":1}}`+"\n\n")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}))
+	stream := admin.listen(completions, completionBody("Go on", true))
+	stream.next()
+	admin.cancel(stream.run)
+	stream.rest()
+	records := objects(admin.get("/api/chatbots/parley/records/"+withDays("")), "results")
+	if len(records) != 1 || records[0]["status"] != "cancelled" || records[0]["model"] == nil {
+		t.Fatalf("the records are %v", records)
+	}
+	if usage := records[0]["usage"].(object); number(usage, "promptTokens") != 12 || number(usage, "completionTokens") != 1 {
+		t.Errorf("the usage is %v", usage)
 	}
 }
 

@@ -113,7 +113,7 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 
 // complete calls a server and passes the reply to emit as it arrives. It retries transient errors
 // until the first token. It returns the error of emit, the cause of ctx, errCircuitOpen, or a
-// *callError.
+// *callError, with as much of the reply as was received; nil if there is none.
 func (c *client) complete(ctx context.Context, call call, emit func(delta string) error) (*completion, error) {
 	report, ok := c.breaker.allow(serverID{call.organizationID, call.baseURL})
 	if !ok {
@@ -148,7 +148,7 @@ func (c *client) complete(ctx context.Context, call call, emit func(delta string
 			wait = callErr.retryAfter
 		}
 		if !callErr.isTransient || retries == maxRetries || wait > maxRetryAfter {
-			return nil, callErr
+			return reply, callErr
 		}
 		select {
 		case <-ctx.Done():
@@ -261,9 +261,9 @@ func (c *client) send(callCtx context.Context, call call, emit func(delta string
 	}
 	switch {
 	case reply.emitErr != nil:
-		return nil, reply.emitErr
+		return reply, reply.emitErr
 	case err != nil:
-		return nil, attemptError(ctx, callCtx, readError(call, err, reply.size > 0 || reply.relay != nil && reply.hasBegun))
+		return reply, attemptError(ctx, callCtx, readError(call, err, reply.size > 0 || reply.relay != nil && reply.hasBegun))
 	}
 	timer.reset(drainTimeout, errNoUsage)
 	_, _ = io.CopyN(io.Discard, response.Body, maxLine) // the reply is complete, whatever follows

@@ -86,6 +86,9 @@ func (c *client) respond(ctx context.Context, m bot.Model, apiKey string, questi
 			err = finishAnswer(ctx, &answer, m, question, reply, emit)
 			return answer, err
 		}
+		if reply != nil {
+			reply.addUsage(&answer, m) // the server may charge for a reply that was not completed
+		}
 		callErr, ok := errors.AsType[*callError](err)
 		switch {
 		case !ok:

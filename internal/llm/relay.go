@@ -33,13 +33,14 @@ func (e *Engine) Relay(ctx context.Context, question bot.Question, request bot.R
 	reply, err := e.client.complete(ctx, call{
 		organizationID: question.Bot.OrganizationID, baseURL: model.BaseURL, model: model.Name, apiKey: apiKey, body: body, relay: emit, timeouts: patience,
 	}, nil)
-	if err != nil {
-		answer.Model = model.Name
-		return answer, err
+	answer.Model = model.Name
+	if reply != nil {
+		reply.addUsage(&answer, *model)
 	}
-	answer.FinishReason = reply.finishReason()
-	reply.addUsage(&answer, *model)
-	return answer, nil
+	if err == nil {
+		answer.FinishReason = reply.finishReason()
+	}
+	return answer, err
 }
 
 // prepare returns the parts of a call for a question.

@@ -34,8 +34,12 @@ func main() {
 		name string
 		run  func(context.Context, openai.Client) error
 	}{
-		{"creates completions", createCompletion}, {"streams completions", streamCompletion}, {"runs a loop with tools", runTools},
-		{"streams responses", streamResponse}, {"returns typed errors", returnErrors}, {"reports failures of streams", streamFailure},
+		{"creates completions", createCompletion},
+		{"streams completions", streamCompletion},
+		{"runs a loop with tools", runTools},
+		{"streams responses", streamResponse},
+		{"returns typed errors", returnErrors},
+		{"reports failures of streams", streamFailure},
 	} {
 		if err := scene.run(ctx, client); err != nil {
 			fmt.Printf("not ok: %s: %v\n", scene.name, err)
